@@ -1,0 +1,18 @@
+//! The words of the house: names, paths, networks, addresses, refusals, units.
+//! Nothing here opens a file or a socket, awaits, or knows a file format.
+
+mod access;
+mod client;
+mod endpoint;
+mod host;
+mod path;
+mod refusal;
+mod units;
+
+pub use access::{AccessList, NetworkSet};
+pub use client::Client;
+pub use endpoint::{Endpoint, EndpointError, EndpointHost, Scheme};
+pub use host::{Authority, HostError, HostName, HostPattern};
+pub use path::{PathMatch, PathPattern, is_ambiguous, normalise};
+pub use refusal::{Refusal, Shown};
+pub use units::{UnitError, parse_duration, parse_size, show_duration, show_size};

@@ -1,0 +1,156 @@
+//! Paths are forwarded byte for byte; what is here only serves matching, on a copy.
+//!
+//! Two spellings that any server behind us might take for one are equal for matching: percent-encoding is decoded
+//! once (`%2F` and `%5C` count as `/`), `\` is `/`, runs of `/` are one, `.` and `..` segments are resolved,
+//! `;parameters` of a segment are ignored. Case is kept.
+
+use std::borrow::Cow;
+
+/// A path rule's key: `"/x"` matches exactly, `"/x/*"` matches `/x` and all below it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum PathPattern {
+    /// This path only.
+    Exact(Box<str>),
+    /// This path (kept without its trailing slash; the root is the empty text) and everything below it.
+    Below(Box<str>),
+}
+
+/// How specific a match was; greater wins: more bytes, then exact before below.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PathMatch {
+    length: usize,
+    exact: bool,
+}
+
+impl PathPattern {
+    /// Reads a key; `None` if it does not begin with `/`, holds `?` or `#`, a `*` anywhere but at its end, or is not
+    /// written in the normal form that matching compares with.
+    pub fn parse(text: &str) -> Option<PathPattern> {
+        let (body, below) = match text.strip_suffix("/*") {
+            Some(body) => (body, true),
+            None => (text, false),
+        };
+        if !text.starts_with('/') || body.contains(['*', '?', '#']) || (!body.is_empty() && normalise(body) != body) {
+            return None;
+        }
+        Some(if below { PathPattern::Below(body.into()) } else { PathPattern::Exact(body.into()) })
+    }
+
+    /// Whether a path matches, and how specifically.
+    pub fn matches(&self, path: &str) -> Option<PathMatch> {
+        match self {
+            PathPattern::Exact(whole) => (**whole == *path).then_some(PathMatch { length: whole.len(), exact: true }),
+            PathPattern::Below(base) => {
+                let rest = path.strip_prefix(&**base)?;
+                (rest.is_empty() || rest.starts_with('/')).then_some(PathMatch { length: base.len(), exact: false })
+            }
+        }
+    }
+
+    /// The literal part: what `strip = true` takes away.
+    pub fn base(&self) -> &str {
+        match self {
+            PathPattern::Exact(text) | PathPattern::Below(text) => text,
+        }
+    }
+}
+
+impl std::fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PathPattern::Exact(text) => f.write_str(text),
+            PathPattern::Below(base) => write!(f, "{base}/*"),
+        }
+    }
+}
+
+/// The form of a path that matching compares. Borrowed, without any work, for the paths that browsers send.
+pub fn normalise(path: &str) -> Cow<'_, str> {
+    if is_normal(path) {
+        return Cow::Borrowed(path);
+    }
+    let decoded = decode_once(path);
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut ends_open = false;
+    for segment in decoded.split(|&b| b == b'/') {
+        let name = segment.split(|&b| b == b';').next().unwrap_or_default();
+        ends_open = matches!(name, b"" | b"." | b"..");
+        match name {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
+        }
+    }
+    let mut out = Vec::with_capacity(decoded.len());
+    for segment in &segments {
+        out.push(b'/');
+        out.extend_from_slice(segment);
+    }
+    if ends_open || out.is_empty() {
+        out.push(b'/');
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// Whether some server might decode this path further than we do, or differently: a `%` that begins no byte, or that
+/// stands where decoding once gives an encoded `.`, `/`, `\` or `%` again. On a route whose paths carry an `allow`, such a
+/// path is refused rather than guessed at.
+pub fn is_ambiguous(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let mut at = 0;
+    while let Some(found) = bytes[at..].iter().position(|&b| b == b'%') {
+        at += found;
+        match hex_pair(bytes, at + 1) {
+            None => return true,
+            // An encoded `%`: what follows is encoded twice if it reads like a dot, a slash, a backslash or a `%`.
+            Some(b'%') => {
+                let twice = bytes.get(at + 3..at + 5).map(<[u8]>::to_ascii_lowercase);
+                if twice.is_some_and(|t| matches!(t.as_slice(), b"2e" | b"2f" | b"5c" | b"25")) {
+                    return true;
+                }
+            }
+            // Overlong UTF-8 forms of `.` and `/`, a NUL: nobody sends these by accident.
+            Some(0xc0 | 0xc1 | 0) => return true,
+            Some(_) => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+fn is_normal(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let mut after_slash = false;
+    for &b in bytes {
+        match b {
+            b'%' | b'\\' | b';' => return false,
+            b'/' | b'.' if after_slash => return false,
+            _ => after_slash = b == b'/',
+        }
+    }
+    bytes.first() == Some(&b'/')
+}
+
+fn decode_once(path: &str) -> Vec<u8> {
+    let bytes = path.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let (byte, width) = match (bytes[at], hex_pair(bytes, at + 1)) {
+            (b'%', Some(byte)) => (byte, 3),
+            (byte, _) => (byte, 1),
+        };
+        out.push(if byte == b'\\' { b'/' } else { byte });
+        at += width;
+    }
+    out
+}
+
+fn hex_pair(bytes: &[u8], at: usize) -> Option<u8> {
+    let pair = bytes.get(at..at + 2)?;
+    let high = char::from(pair[0]).to_digit(16)?;
+    let low = char::from(pair[1]).to_digit(16)?;
+    u8::try_from(high * 16 + low).ok()
+}
