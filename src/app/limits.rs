@@ -24,18 +24,18 @@ pub fn usable_cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-static COUNTED: OnceLock<Arc<Metrics>> = OnceLock::new();
+static COUNTED: OnceLock<(Arc<Metrics>, usize)> = OnceLock::new();
 
 /// Names the counters that panics are counted in.
-pub fn count_panics_in(metrics: &Arc<Metrics>) {
-    let _ = COUNTED.set(Arc::clone(metrics));
+pub fn count_panics_in(metrics: &Arc<Metrics>, core: usize) {
+    let _ = COUNTED.set((Arc::clone(metrics), core));
 }
 
 /// A panic ends one task, never the process; it is counted and logged where it happened.
 pub fn count_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        if let Some(metrics) = COUNTED.get() {
-            metrics.panicked();
+        if let Some((metrics, core)) = COUNTED.get() {
+            metrics.core(*core).panicked();
         }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or("no message");

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+
+use time::OffsetDateTime;
 
 use super::Overlay;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
@@ -112,7 +113,7 @@ impl Workshop {
                 Ok(certificate) => served.push(Arc::new(certificate)),
                 Err(error) => {
                     is_all_read = false;
-                    let last = previous.and_then(|before| before.certificates.iter().find(|c| c.id == spec.id.value));
+                    let last = previous.and_then(|before| before.certificates.iter().find(|c| *c.id() == spec.id.value));
                     let meanwhile = match last {
                         Some(_) => "the last good pair stays in force",
                         None => "the local CA serves its names meanwhile",
@@ -137,7 +138,7 @@ impl Workshop {
         if uncovered.is_empty() {
             return (covering, None);
         }
-        let minted = LocalCa::open(state, uncovered, SystemTime::now())
+        let minted = LocalCa::open(state, uncovered, OffsetDateTime::now_utc())
             .and_then(|ca| Ok((ca.issue(&self.factory, uncovered)?, ca.root_path())));
         match minted {
             Ok((certificates, root)) => {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use hyper::service::Service;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_rustls::rustls::server::Acceptor;
 
 use super::body::ResponseBody;
@@ -27,6 +29,7 @@ use super::exchange::Exchange;
 use super::request;
 use crate::cert::Certificate;
 use crate::snapshot::{Listener, Mode};
+use crate::telemetry::HandshakeFailure;
 
 /// The TLS handshake, from accept to finished. A phone on bad radio needs a few seconds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -79,11 +82,6 @@ impl Connection {
         }
     }
 
-    /// How many exchanges are in flight.
-    pub fn streams(&self) -> u32 {
-        self.streams.get()
-    }
-
     /// Asks it to end: GOAWAY or `Connection: close`, then closed once nothing is in flight.
     pub fn close(&self, tick: u32) {
         if self.closing_since.get().is_none() {
@@ -129,13 +127,17 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     let (io, certificate, is_h2) = match listener.mode {
         Mode::Plain | Mode::Redirect(_) => (ClientIo::plain(stream, Arc::clone(&activity), Arc::clone(&core.clock)), None, false),
         Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, stream)).await {
-            Ok(Some((stream, certificate))) => {
+            Ok(Ok((stream, certificate))) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let io = ClientIo::tls(stream, Arc::clone(&activity), Arc::clone(&core.clock));
                 (io, Some(certificate), is_h2)
             }
-            Ok(None) | Err(_) => {
-                core.metrics.core(core.index).handshake_failed();
+            failed => {
+                let cause = match failed {
+                    Ok(Err(error)) => failure_of(&error),
+                    _ => HandshakeFailure::Timeout,
+                };
+                core.metrics.core(core.index).handshake_failed(cause);
                 return;
             }
         },
@@ -159,16 +161,28 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     let _ = task.await;
 }
 
-/// The handshake, with the certificate chosen by SNI from the snapshot of this moment. `None` if it failed.
-async fn handshake(core: &Core, stream: TcpStream) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Arc<Certificate>)> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
+/// The handshake, with the certificate chosen by SNI from the snapshot of this moment.
+async fn handshake(core: &Core, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Arc<Certificate>)> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let certificate = {
         let snapshot = core.cell.load();
         let name = start.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-        Arc::clone(snapshot.certificates.find(name.as_deref())?)
+        let found = snapshot.certificates.find(name.as_deref());
+        Arc::clone(found.ok_or_else(|| io::Error::other("there is no certificate at all"))?)
     };
-    let stream = start.into_stream(Arc::clone(certificate.server_config())).await.ok()?;
-    Some((stream, certificate))
+    let stream = start.into_stream(Arc::clone(certificate.server_config())).await?;
+    Ok((stream, certificate))
+}
+
+fn failure_of(error: &io::Error) -> HandshakeFailure {
+    use tokio_rustls::rustls::Error;
+    match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(_)) => HandshakeFailure::Alert,
+        Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => HandshakeFailure::NotTls,
+        Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => HandshakeFailure::NoAgreement,
+        Some(_) => HandshakeFailure::Other,
+        None => HandshakeFailure::Closed,
+    }
 }
 
 async fn drive(core: Rc<Core>, connection: Rc<Connection>, io: ClientIo, is_h2: bool) {

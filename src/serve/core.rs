@@ -27,6 +27,9 @@ use crate::upstream::Pool;
 /// The sweeper's period, and the resolution of every silence limit.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How long the end waits for a core.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Ticks in a second.
 pub const SECOND: u32 = 4;
 
@@ -190,6 +193,18 @@ impl Core {
         }
     }
 
+    async fn cut_all(&self) {
+        for exchange in self.living_exchanges() {
+            exchange.cut();
+        }
+        for connection in self.open_connections() {
+            connection.abort();
+        }
+        // Cut tasks are dropped when they are next run; their records are written then.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+    }
+
     fn drain(&self) {
         self.is_draining.set(true);
         for connection in self.open_connections() {
@@ -202,6 +217,7 @@ enum Order {
     Serve(StdTcpStream, SocketAddr, Listener),
     Published,
     Drain,
+    End(std::sync::mpsc::Sender<()>),
 }
 
 /// All data cores, from outside.
@@ -250,6 +266,16 @@ impl Cores {
         self.tell(|| Order::Drain);
     }
 
+    /// Cuts what is left and waits until every core has written its last record; for a moment at most.
+    pub fn end(&self) {
+        let (done, ended) = std::sync::mpsc::channel();
+        self.tell(|| Order::End(done.clone()));
+        drop(done);
+        for _ in 0..self.count() {
+            let _ = ended.recv_timeout(LAST);
+        }
+    }
+
     fn tell(&self, order: impl Fn() -> Order) {
         for core in self.cores.iter() {
             let _ = core.orders.send(order());
@@ -293,6 +319,12 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
             Some(Order::Serve(stream, peer, listener)) => take(&core, stream, peer, listener),
             Some(Order::Published) => core.published(),
             Some(Order::Drain) => core.drain(),
+            Some(Order::End(done)) => {
+                core.cut_all().await;
+                core.log.flush();
+                let _ = done.send(());
+                return;
+            }
             None => return,
         }
     }

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use super::core::Cores;
 use crate::model::Client;
 use crate::snapshot::SnapshotCell;
-use crate::telemetry::Metrics;
+use crate::telemetry::{CoreMetrics, Metrics};
 
 /// How long accepting rests when the process is out of descriptors or memory: the open connections go on meanwhile.
 const REST: Duration = Duration::from_millis(100);
@@ -112,7 +112,7 @@ struct Acceptor {
 }
 
 async fn accept(acceptor: Acceptor, address: SocketAddr, listener: TcpListener) {
-    let listener = match AsyncFd::with_interest(listener, Interest::READABLE) {
+    let listener = match AsyncFd::register_with_interest(listener, Interest::READABLE) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%address, %error, "this address cannot be accepted on"),
     };
@@ -123,7 +123,7 @@ async fn accept(acceptor: Acceptor, address: SocketAddr, listener: TcpListener) 
             // The client was gone before we looked.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                acceptor.metrics.accept_failed();
+                acceptor.counters().accept_failed();
                 tracing::error!(%address, %error, "accepting rests for a moment; open connections go on");
                 tokio::time::sleep(REST).await;
             }
@@ -132,12 +132,17 @@ async fn accept(acceptor: Acceptor, address: SocketAddr, listener: TcpListener) 
 }
 
 impl Acceptor {
+    /// The set of counters behind those of the cores is for this thread.
+    fn counters(&self) -> &CoreMetrics {
+        self.metrics.core(self.cores.count())
+    }
+
     fn admit(&self, address: SocketAddr, stream: std::net::TcpStream, peer: SocketAddr) {
         let snapshot = self.cell.load();
         let Some(listener) = snapshot.listener(address) else { return };
         let is_welcome = listener.door.peers.as_ref().is_none_or(|peers| peers.admits(Client::at(peer.ip())));
         if !is_welcome {
-            self.metrics.peer_refused();
+            self.counters().peer_refused();
             return;
         }
         if stream.set_nonblocking(true).is_ok() {

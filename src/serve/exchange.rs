@@ -135,6 +135,7 @@ impl Exchange {
     fn record(&self) {
         let took = self.started.elapsed();
         let route = self.route.get();
+        let (host, detail) = (self.host.borrow(), self.detail.borrow());
         let path_query = self.uri.path_and_query();
         let record = AccessRecord {
             id: self.id,
@@ -143,14 +144,14 @@ impl Exchange {
             door: &self.connection.listener.door.name,
             route: route.map(|route| &*route.name),
             method: &self.method,
-            host: &self.host.borrow(),
+            host: &host,
             path: self.uri.path(),
             query: path_query.and_then(|pq| pq.query()).filter(|_| route.is_some_and(|route| route.log_query)),
             version: self.version,
             tls: self.connection.certificate.is_some(),
             status: self.status.get(),
             refusal: self.refusal.get(),
-            detail: self.detail.borrow().as_deref(),
+            detail: detail.as_deref(),
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
             took,
@@ -162,6 +163,9 @@ impl Exchange {
         };
         self.core.log.record(&record);
         let metrics = route.map_or(&self.core.no_route, |route| &route.metrics);
+        if let Some(refusal) = self.refusal.get() {
+            self.core.metrics.core(self.core.index).refused(refusal);
+        }
         metrics.record(self.core.index, self.status.get(), took, self.bytes_in.get(), self.bytes_out.get());
     }
 

@@ -56,10 +56,10 @@ pub fn changes(before: &Snapshot, after: &Snapshot) -> Changes {
     );
     found.doors = door_changes(before, after);
     found.settings = setting_changes(before, after);
-    let served: Vec<_> = before.certificates.iter().map(|certificate| (&certificate.id, certificate.serial())).collect();
+    let served: Vec<_> = before.certificates.iter().map(|certificate| (certificate.id(), certificate.serial())).collect();
     for certificate in after.certificates.iter() {
-        if !served.contains(&(&certificate.id, certificate.serial())) {
-            found.certificates.push(Arc::clone(&certificate.id));
+        if !served.contains(&(certificate.id(), certificate.serial())) {
+            found.certificates.push(Arc::clone(certificate.id()));
         }
     }
     found

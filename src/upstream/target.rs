@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -40,6 +40,7 @@ pub struct Upstream {
     /// Its counters.
     pub metrics: Arc<UpstreamMetrics>,
     addresses: watch::Sender<Option<Arc<[SocketAddr]>>>,
+    is_followed: AtomicBool,
     /// Rung when a connection failed: the name may have moved.
     pub(super) stale: Notify,
 }
@@ -51,7 +52,7 @@ impl Upstream {
             EndpointHost::Ip(address) => Some(Arc::from([SocketAddr::new(address, key.endpoint.port)])),
             EndpointHost::Name(_) => None,
         };
-        Upstream { key, hold: Hold::default(), metrics, addresses: watch::Sender::new(known), stale: Notify::new() }
+        Upstream { key, hold: Hold::default(), metrics, addresses: watch::Sender::new(known), is_followed: AtomicBool::new(false), stale: Notify::new() }
     }
 
     /// Its name: log label and metric label.
@@ -62,6 +63,11 @@ impl Upstream {
     /// Whether its addresses must be asked of DNS.
     pub fn is_named(&self) -> bool {
         matches!(self.key.endpoint.host, EndpointHost::Name(_))
+    }
+
+    /// Whether the caller is the first to claim the right (and duty) to resolve its name from now on.
+    pub fn claim_follower(&self) -> bool {
+        !self.is_followed.swap(true, Ordering::Relaxed)
     }
 
     /// The addresses known now; `None` before the first answer of DNS, empty if DNS knows none and never did.
