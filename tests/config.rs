@@ -81,9 +81,29 @@ fn every_bad_config_has_a_position_and_help() {
 
 /// Everything that people at home open in a browser or an app, by its short name.
 const CATALOG: &[&str] = &[
-    "nextcloud", "syncthing", "freshrss", "books", "emulators", "obsidian", "jellyfin", "jellyseerr", "sonarr", "radarr",
-    "prowlarr", "bazarr", "qbittorrent", "unifi", "npm", "grafana", "prometheus", "kuma", "plane", "info", "lefty",
-    "matrix", "element",
+    "nextcloud",
+    "syncthing",
+    "freshrss",
+    "books",
+    "emulators",
+    "obsidian",
+    "jellyfin",
+    "jellyseerr",
+    "sonarr",
+    "radarr",
+    "prowlarr",
+    "bazarr",
+    "qbittorrent",
+    "unifi",
+    "npm",
+    "grafana",
+    "prometheus",
+    "kuma",
+    "plane",
+    "info",
+    "lefty",
+    "matrix",
+    "element",
 ];
 
 #[test]
