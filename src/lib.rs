@@ -10,4 +10,8 @@ pub mod upstream;
 
 pub mod snapshot;
 
+pub mod admin;
+pub mod provider;
 pub mod serve;
+
+pub mod app;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::load::{Workshop, missing_files};
 use crate::cert::{SystemRoots, TlsFactory};
-use crate::config::{Diagnostic, Faults};
+use crate::config::{Diagnostic, Faults, Source, Span};
 use crate::telemetry::Metrics;
 
 /// What is wrong with a file, and what it holds if nothing is.
@@ -49,7 +49,11 @@ pub fn check(path: &Path) -> CheckReport {
 
 /// Makes a snapshot of a file without a state folder.
 pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
-    let factory = TlsFactory::new().map_err(|error| Faults { faults: vec![Diagnostic::general(path, error.to_string())], warnings: Vec::new() })?;
+    let factory = TlsFactory::new().map_err(|error| {
+        let help = "the cryptography library does not work on this machine";
+        let fault = Source::new(path, "").fault(Span::default(), error.to_string(), "", help);
+        Faults { faults: vec![fault], warnings: Vec::new() }
+    })?;
     let workshop = Workshop {
         path: path.to_owned(),
         state: None,
