@@ -1,6 +1,7 @@
 //! The control plane: the one writer. Takes orders from signals, the admin socket and the file watcher, makes snapshots off
 //! to the side, publishes them, and ends everything in order.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::admin::{AdminSocket, Answer, Command, Order, Signal, Signals, serve_m
 use crate::cert::{SystemRoots, TlsFactory};
 use crate::config::{AcmeSpec, CertSource, Config, Diagnostic, Source};
 use crate::model::show_duration;
-use crate::provider::Watch;
+use crate::provider::{ContentPrint, Watch};
 use crate::serve::{Cores, Doors, Plant, bind};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
@@ -44,7 +45,15 @@ pub struct Control {
     orders: mpsc::Receiver<Order>,
     signals: Signals,
     watch: Watch,
+    files: Vec<PathBuf>,
     began: Instant,
+}
+
+/// What files held when they were last read.
+type Seen = HashMap<PathBuf, Option<ContentPrint>>;
+
+fn look_at(files: &[PathBuf]) -> Seen {
+    files.iter().map(|file| (file.clone(), ContentPrint::of_file(file))).collect()
 }
 
 /// Sockets that were bound for a snapshot and are not in use yet; dropped, they are closed again.
@@ -107,9 +116,11 @@ impl Control {
             socket,
             orders,
             signals,
-            watch: Watch::start(files),
+            watch: Watch::start(),
+            files,
             began,
         };
+        control.watch.set_files(control.files.clone(), &Seen::new());
         control.put_to_use(bound, &[]);
         control.metrics.set_generation(1);
         control.after_publishing();
@@ -198,12 +209,19 @@ impl Control {
         let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
         let began = Instant::now();
         let prepared = tokio::task::spawn_blocking({
-            let before = Arc::clone(&before);
-            move || workshop.prepare(Some(&before))
+            let (before, files) = (Arc::clone(&before), self.files.clone());
+            move || (look_at(&files), workshop.prepare(Some(&before)))
         });
         let outcome = match prepared.await {
-            Ok(Ok(prepared)) => self.adopt(prepared, &before),
-            Ok(Err(faults)) => Err(faults.to_string()),
+            Ok((seen, prepared)) => {
+                let outcome = match prepared {
+                    Ok(prepared) => self.adopt(prepared, &before),
+                    Err(faults) => Err(faults.to_string()),
+                };
+                // What was read just now, accepted or refused, is not to be read again by the watcher.
+                self.watch.set_files(self.files.clone(), &seen);
+                outcome
+            }
             Err(_) => Err("the file could not be read: an internal error, see the log".to_owned()),
         };
         match outcome {
@@ -232,6 +250,7 @@ impl Control {
         match prepared.await {
             Ok(Ok(prepared)) => match self.adopt(prepared, &before) {
                 Ok(what) => {
+                    self.watch.set_files(self.files.clone(), &Seen::new());
                     self.metrics.set_generation(before.generation + 1);
                     tracing::info!(generation = before.generation + 1, "files read again: {what}");
                 }
@@ -256,7 +275,7 @@ impl Control {
         self.put_to_use(bound, &before.listeners);
         self.cores.published();
         self.after_publishing();
-        self.watch.set_files(files);
+        self.files = files;
         let (_, connections) = self.cores.in_flight();
         let told: String = notices.iter().chain(warnings.iter().map(|w| &w.message)).map(|n| format!("\nwarning: {n}")).collect();
         Ok(format!("{what}; {connections} connections kept{told}"))

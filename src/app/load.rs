@@ -9,7 +9,7 @@ use super::Overlay;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
 use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Source, VerifySpec};
 use crate::model::HostPattern;
-use crate::snapshot::{Mode, Parts, Snapshot, broken_promises, compile};
+use crate::snapshot::{Parts, Snapshot, broken_promises, compile};
 use crate::telemetry::Metrics;
 
 /// What outlives snapshots and is needed to make one.

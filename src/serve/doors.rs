@@ -8,8 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
 
@@ -112,13 +110,12 @@ struct Acceptor {
 }
 
 async fn accept(acceptor: Acceptor, address: SocketAddr, listener: TcpListener) {
-    let listener = match AsyncFd::register_with_interest(listener, Interest::READABLE) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%address, %error, "this address cannot be accepted on"),
     };
     loop {
-        let accepted = listener.async_io(Interest::READABLE, |socket| socket.accept()).await;
-        match accepted {
+        match listener.accept().await {
             Ok((stream, peer)) => acceptor.admit(address, stream, peer),
             // The client was gone before we looked.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -137,7 +134,7 @@ impl Acceptor {
         self.metrics.core(self.cores.count())
     }
 
-    fn admit(&self, address: SocketAddr, stream: std::net::TcpStream, peer: SocketAddr) {
+    fn admit(&self, address: SocketAddr, stream: tokio::net::TcpStream, peer: SocketAddr) {
         let snapshot = self.cell.load();
         let Some(listener) = snapshot.listener(address) else { return };
         let is_welcome = listener.door.peers.as_ref().is_none_or(|peers| peers.admits(Client::at(peer.ip())));
@@ -145,7 +142,8 @@ impl Acceptor {
             self.counters().peer_refused();
             return;
         }
-        if stream.set_nonblocking(true).is_ok() {
+        // It leaves this thread's reactor here and enters its core's there.
+        if let Ok(stream) = stream.into_std() {
             self.cores.serve(stream, peer, listener.clone());
         }
     }
