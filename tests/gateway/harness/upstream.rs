@@ -125,20 +125,22 @@ impl Upstream {
         Upstream::prepare(serve, None).begun().await
     }
 
+    /// As `echoing_tls`, in the place of another upstream that has stopped.
+    pub async fn echoing_tls_at(address: SocketAddr, identity: &Identity) -> Upstream {
+        let mut upstream = Upstream::prepare(hyper_serve(echo), Some(identity.clone()));
+        upstream.address = address;
+        upstream.start().await;
+        upstream
+    }
+
     /// A WebSocket server that sends back what it gets.
     pub async fn websocket() -> Upstream {
-        let serve: Serve = Arc::new(|wire, seen| {
-            Box::pin(async move {
-                let Ok(mut socket) = tokio_tungstenite::accept_async(wire).await else { return };
-                seen.requests.fetch_add(1, Ordering::SeqCst);
-                while let Some(Ok(message)) = socket.next().await {
-                    if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
-                        return;
-                    }
-                }
-            })
-        });
-        Upstream::prepare(serve, None).begun().await
+        Upstream::prepare(websocket_serve(), None).begun().await
+    }
+
+    /// As `websocket`, over TLS.
+    pub async fn websocket_tls(identity: &Identity) -> Upstream {
+        Upstream::prepare(websocket_serve(), Some(identity.clone())).begun().await
     }
 
     /// An address where nobody listens yet; `start` begins to serve an echo there.
@@ -236,6 +238,20 @@ impl Drop for Upstream {
             task.abort();
         }
     }
+}
+
+fn websocket_serve() -> Serve {
+    Arc::new(|wire, seen| {
+        Box::pin(async move {
+            let Ok(mut socket) = tokio_tungstenite::accept_async(wire).await else { return };
+            seen.requests.fetch_add(1, Ordering::SeqCst);
+            while let Some(Ok(message)) = socket.next().await {
+                if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
+                    return;
+                }
+            }
+        })
+    })
 }
 
 async fn attend(tcp: TcpStream, acceptor: Option<TlsAcceptor>, serve: Serve, seen: Arc<Seen>) {
