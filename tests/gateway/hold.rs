@@ -12,7 +12,7 @@ async fn held(edge: &Gateway, count: usize) {
 /// Requests held now, over all upstreams.
 async fn holding(edge: &Gateway) -> usize {
     let metrics = edge.metrics().await;
-    let lines = metrics.lines().filter(|l| l.starts_with("doorward_upstream_held"));
+    let lines = metrics.lines().filter(|l| l.starts_with("doorward_held_requests{"));
     lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as usize
 }
 

@@ -107,12 +107,6 @@ impl Client {
         self
     }
 
-    /// Knocks at another address than the gateway's.
-    pub fn address(mut self, address: Ipv4Addr) -> Client {
-        self.gateway = address;
-        self
-    }
-
     /// Comes from this address.
     pub fn from(mut self, source: Ipv4Addr) -> Client {
         self.source = source;

@@ -115,6 +115,10 @@ impl Gateway {
     /// Starts the process and waits until it serves.
     pub async fn start(&mut self, arguments: &[&str]) {
         self.launch(arguments);
+        self.serves().await;
+    }
+
+    async fn serves(&mut self) {
         eventually("the gateway to be ready", async || {
             self.assert_running();
             self.is_ready().await.then_some(())
@@ -122,11 +126,22 @@ impl Gateway {
         .await;
     }
 
+    /// Starts the process with a command line and an environment of the test's own, and waits until it serves.
+    pub async fn start_as(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
+        self.spawn(arguments, environment);
+        self.serves().await;
+    }
+
     /// Starts the process without waiting.
     pub fn launch(&mut self, arguments: &[&str]) {
+        let usual = ["run", "--config", "routes.toml", "--state", "state", "--workers", "2"];
+        self.spawn(&[&usual, arguments].concat(), &[]);
+    }
+
+    fn spawn(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         let append = |name: &str| File::options().create(true).append(true).open(self.folder.at(name)).unwrap();
         let mut command = command(self.folder.path());
-        command.args(["run", "--config", "routes.toml", "--state", "state", "--workers", "2"]).args(arguments);
+        command.args(arguments).envs(environment.iter().copied());
         command.stdout(append("out")).stderr(append("err"));
         self.child = Some(command.spawn().expect("the program starts"));
     }
@@ -289,6 +304,11 @@ impl Gateway {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
     }
 
     /// Number of open files and sockets.

@@ -23,15 +23,14 @@ use std::time::Duration;
 pub use address::{GUEST, HOME, STRANGER, own_address};
 pub use answer::{Answer, Echo, Streaming};
 pub use ask::Ask;
-pub use ask::Body;
 pub use ca::{Identity, TestCa};
-pub use client::{Client, Connection, Facts};
+pub use client::{Client, Connection};
 pub use folder::Folder;
-pub use gateway::{CERT, DOORS, Door, FRONT, Gateway, TAIL, Verdict};
+pub use gateway::{CERT, DOORS, Door, FRONT, Gateway, TAIL};
 pub use process::{Finished, doorward, signal_process};
 pub use raw::Raw;
 pub use socket::Socket;
-pub use upstream::{Peer, Upstream, echo, full, streamed};
+pub use upstream::{Upstream, full, streamed};
 pub use wire::Wire;
 
 /// How long anything may take before the test gives up on it. It matters to failing tests only.

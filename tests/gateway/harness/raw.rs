@@ -32,12 +32,6 @@ impl Raw {
         .await
     }
 
-    /// Says that nothing more will be sent.
-    pub async fn finish(&mut self) -> &mut Raw {
-        let _ = self.wire.shutdown().await;
-        self
-    }
-
     /// One answer: head and body by its framing, as text. Empty if the connection ended instead.
     pub async fn answer(&mut self) -> String {
         loop {

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -49,6 +48,7 @@ pub struct Seen {
     requests: AtomicUsize,
     raw: Mutex<Vec<Vec<u8>>>,
     names: Mutex<Vec<String>>,
+    told: Notify,
 }
 
 impl Upstream {
@@ -212,6 +212,11 @@ impl Upstream {
     /// Requests read so far.
     pub fn requests(&self) -> usize {
         self.seen.requests.load(Ordering::SeqCst)
+    }
+
+    /// Lets one `Peer::told` go on.
+    pub fn tell(&self) {
+        self.seen.told.notify_one();
     }
 
     /// The server names of every TLS handshake; empty where none was sent.
@@ -417,6 +422,11 @@ impl Peer {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.wire.write_all(bytes.as_ref()).await;
         let _ = self.wire.flush().await;
+    }
+
+    /// Waits until the test says `Upstream::tell`.
+    pub async fn told(&mut self) {
+        self.seen.told.notified().await;
     }
 
     /// Waits until the gateway closes.
