@@ -3,4 +3,5 @@
 pub mod cert;
 pub mod config;
 pub mod model;
+pub mod provider;
 pub mod telemetry;
