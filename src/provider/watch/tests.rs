@@ -238,7 +238,7 @@ async fn without_notices_the_poll_finds_changes() {
 async fn notices_alone_are_enough_to_look() {
     let folder = Folder::new();
     let file = folder.file("a", "1");
-    let mut watch = watching(&[&file]);
+    let watch = watching(&[&file]);
     fs::rename(folder.file("b", "2"), &file).unwrap();
     timeout(DEADLINE, watch.notices.next()).await.expect("inotify said nothing");
 }
