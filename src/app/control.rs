@@ -84,9 +84,8 @@ impl Control {
         tell(&warnings, &notices, &config);
         let bound = bind_all(&snapshot, &[], None)?;
 
-        let access_log = AccessLog::start(snapshot.access_log, Sink::Stdout).map_err(|error| {
-            AppError::Start(std::io::Error::other(error))
-        })?;
+        let access_log = AccessLog::start(snapshot.access_log, Sink::Stdout)
+            .map_err(|error| AppError::Start(std::io::Error::other(error)))?;
         metrics.watch_access_log(&access_log);
         let (cell, publisher) = SnapshotCell::new(snapshot);
         let plant = Plant {
@@ -277,7 +276,8 @@ impl Control {
         self.after_publishing();
         self.files = files;
         let (_, connections) = self.cores.in_flight();
-        let told: String = notices.iter().chain(warnings.iter().map(|w| &w.message)).map(|n| format!("\nwarning: {n}")).collect();
+        let told: String =
+            notices.iter().chain(warnings.iter().map(|w| &w.message)).map(|n| format!("\nwarning: {n}")).collect();
         Ok(format!("{what}; {connections} connections kept{told}"))
     }
 
@@ -379,7 +379,9 @@ fn bind_all(snapshot: &Snapshot, open: &[Listener], metrics_open: Option<SocketA
         bind(address).map_err(|cause| {
             let hint = match cause.kind() {
                 std::io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE or root",
-                std::io::ErrorKind::AddrInUse => "; another process (or another table of this file) has it: `ss -ltnp` shows which",
+                std::io::ErrorKind::AddrInUse => {
+                    "; another process (or another table of this file) has it: `ss -ltnp` shows which"
+                }
                 _ => "",
             };
             AppError::Bind { address, what, cause, hint }

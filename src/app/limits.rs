@@ -1,8 +1,8 @@
 //! What the process asks of the system and of itself before it serves.
 
 use std::num::NonZero;
-use std::sync::OnceLock;
 use std::sync::Arc;
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 

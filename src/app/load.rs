@@ -113,7 +113,8 @@ impl Workshop {
                 Ok(certificate) => served.push(Arc::new(certificate)),
                 Err(error) => {
                     is_all_read = false;
-                    let last = previous.and_then(|before| before.certificates.iter().find(|c| *c.id() == spec.id.value));
+                    let last =
+                        previous.and_then(|before| before.certificates.iter().find(|c| *c.id() == spec.id.value));
                     let meanwhile = match last {
                         Some(_) => "the last good pair stays in force",
                         None => "the local CA serves its names meanwhile",

@@ -2,8 +2,8 @@
 
 mod check;
 mod control;
-mod load;
 mod limits;
+mod load;
 mod table;
 
 use std::net::SocketAddr;

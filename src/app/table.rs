@@ -89,10 +89,13 @@ fn row(snapshot: &Snapshot, route: &Arc<Route>, rule: Option<&PathRule>) -> Rout
 }
 
 fn leads_to(target: Option<&Arc<Target>>) -> String {
-    target.map_or_else(|| "nowhere".to_owned(), |target| {
-        let key = &target.upstream.key;
-        format!("{} ({})", key.name, key.endpoint)
-    })
+    target.map_or_else(
+        || "nowhere".to_owned(),
+        |target| {
+            let key = &target.upstream.key;
+            format!("{} ({})", key.name, key.endpoint)
+        },
+    )
 }
 
 impl fmt::Display for RouteRows {

@@ -19,8 +19,8 @@ use hyper::service::Service;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::body::ResponseBody;
 use super::client_io::{Activity, ClientIo, Phase};
@@ -125,7 +125,9 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     let activity = Arc::new(Activity::default());
     activity.enter(Phase::Opening, core.tick());
     let (io, certificate, is_h2) = match listener.mode {
-        Mode::Plain | Mode::Redirect(_) => (ClientIo::plain(stream, Arc::clone(&activity), Arc::clone(&core.clock)), None, false),
+        Mode::Plain | Mode::Redirect(_) => {
+            (ClientIo::plain(stream, Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
+        }
         Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, stream)).await {
             Ok(Ok((stream, certificate))) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -98,7 +98,9 @@ fn authority_of(parts: &Parts) -> Result<Option<http::HeaderValue>, Refused> {
             Err(bad("Host and the target's authority differ"))
         }
         (Some(host), _) => Ok(Some(host.clone())),
-        (None, Some(target)) => http::HeaderValue::from_str(target).map(Some).map_err(|_| bad("the authority is no Host")),
+        (None, Some(target)) => {
+            http::HeaderValue::from_str(target).map(Some).map_err(|_| bad("the authority is no Host"))
+        }
         (None, None) if parts.version == Version::HTTP_10 => Ok(None),
         (None, None) => Err(bad("no Host (RFC 9112 §3.2)")),
     }
@@ -136,9 +138,10 @@ pub fn believe(trust: &Trust, mode: Mode, peer: IpAddr, headers: &HeaderMap) -> 
             let client = if trust.believes(peer) { only_address(headers, "cf-connecting-ip") } else { Client::Unknown };
             Believed { client, is_https: true }
         }
-        Trust::Peers(_) if trust.believes(peer) => {
-            Believed { client: forwarded_client(trust, peer, headers), is_https: forwarded_https(headers).unwrap_or(is_tls) }
-        }
+        Trust::Peers(_) if trust.believes(peer) => Believed {
+            client: forwarded_client(trust, peer, headers),
+            is_https: forwarded_https(headers).unwrap_or(is_tls),
+        },
         Trust::Peers(_) => Believed { client: Client::at(peer), is_https: is_tls },
     }
 }

@@ -51,7 +51,11 @@ pub struct Journey {
 }
 
 /// Forwards a request and gives the answer, or why there is none.
-pub async fn forward(mut journey: Journey, mut parts: Parts, body: Incoming) -> Result<Response<ResponseBody>, Refused> {
+pub async fn forward(
+    mut journey: Journey,
+    mut parts: Parts,
+    body: Incoming,
+) -> Result<Response<ResponseBody>, Refused> {
     let exchange = Rc::clone(&journey.exchange);
     let route = Arc::clone(&journey.route);
     let _ = exchange.target.set(Arc::clone(&journey.target));
@@ -80,7 +84,8 @@ pub async fn forward(mut journey: Journey, mut parts: Parts, body: Incoming) -> 
 /// A request that came through us before would go round for ever.
 fn check_loop(exchange: &Exchange, parts: &Parts) -> Result<(), Refused> {
     let ours = &*exchange.core.via.1;
-    let mut hops = parts.headers.get_all(header::VIA).iter().filter_map(|via| via.to_str().ok()).flat_map(|via| via.split(','));
+    let mut hops =
+        parts.headers.get_all(header::VIA).iter().filter_map(|via| via.to_str().ok()).flat_map(|via| via.split(','));
     if hops.any(|hop| hop.split_ascii_whitespace().nth(1) == Some(ours)) {
         return Err((Refusal::Loop, "our own name is in Via".into()));
     }
@@ -92,7 +97,9 @@ fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> {
     let Some(limit) = route.max_body else { return Ok(()) };
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     match said {
-        Some(length) if length > limit => Err((Refusal::BodyLimit, format!("{length} bytes, `max_body` is {limit}").into())),
+        Some(length) if length > limit => {
+            Err((Refusal::BodyLimit, format!("{length} bytes, `max_body` is {limit}").into()))
+        }
         _ => Ok(()),
     }
 }
@@ -191,10 +198,8 @@ async fn attempt(
 /// Whether a request may be sent twice: it changes nothing however often it is done (RFC 9110 §9.2.2), and there is no body
 /// that was already taken from the client.
 fn can_repeat(request: &Request<RequestBody>) -> bool {
-    let is_idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    );
+    let is_idempotent =
+        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
     is_idempotent && matches!(request.body(), RequestBody::Empty)
 }
 

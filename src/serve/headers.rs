@@ -128,9 +128,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 fn remove_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
     for token in connection.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
         let Ok(name) = HeaderName::from_bytes(token) else { continue };
-        let is_kept = [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::COOKIE, header::AUTHORIZATION]
-            .contains(&name)
-            || name == header::CACHE_CONTROL;
+        let is_kept =
+            [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::COOKIE, header::AUTHORIZATION]
+                .contains(&name)
+                || name == header::CACHE_CONTROL;
         if !is_kept {
             headers.remove(name);
         }
@@ -163,8 +164,7 @@ fn is_forwarding(name: &str) -> bool {
 
 /// Whether a (lower-case) name begins so, `_` counting as `-`.
 fn begins(name: &str, known: &str) -> bool {
-    name.len() >= known.len()
-        && name.bytes().zip(known.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+    name.len() >= known.len() && name.bytes().zip(known.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
 }
 
 /// HTTP/2 may split Cookie into crumbs; HTTP/1.1 has one (RFC 9113 §8.2.3).

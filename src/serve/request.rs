@@ -97,7 +97,10 @@ fn path_of(uri: &http::Uri) -> &str {
 fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
     match decision.allow.line {
         0 => format!("{client}: nothing says who may enter"),
-        line => format!("{client} is not in [{}], the `allow` of {} (line {line})", decision.allow.words, decision.allow.place),
+        line => format!(
+            "{client} is not in [{}], the `allow` of {} (line {line})",
+            decision.allow.words, decision.allow.place
+        ),
     }
 }
 

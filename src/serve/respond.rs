@@ -68,7 +68,8 @@ pub fn refuse(
     if refusal == Refusal::MethodNotAllowed {
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    let is_over = matches!(refusal, Refusal::BadRequest | Refusal::BodyLimit | Refusal::BodyTimeout | Refusal::HeadTooLarge);
+    let is_over =
+        matches!(refusal, Refusal::BadRequest | Refusal::BodyLimit | Refusal::BodyTimeout | Refusal::HeadTooLarge);
     if is_over && exchange.is_http1() {
         // What follows on this connection may be the rest of a body, or worse.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -16,8 +16,8 @@ use super::route::{Action, Answer, Edits, PathRule, Route};
 use super::table::RouteTable;
 use crate::cert::{CertTable, SystemRoots, client_config};
 use crate::config::{
-    ActionSpec, AllowEntry, AllowSpec, Config, DoorSpec, HeaderEdits, PathSpec, RouteSpec, TargetSpec, ToSpec, TrustSpec,
-    VerifySpec,
+    ActionSpec, AllowEntry, AllowSpec, Config, DoorSpec, HeaderEdits, PathSpec, RouteSpec, TargetSpec, ToSpec,
+    TrustSpec, VerifySpec,
 };
 use crate::model::{AccessList, HostPattern, NetworkSet, Scheme};
 use crate::telemetry::Metrics;
@@ -48,7 +48,8 @@ pub struct Parts<'a> {
 /// Makes the snapshot. Cannot fail: the file was checked, and a `ca` that cannot be read makes its upstream refuse.
 pub fn compile(parts: Parts<'_>) -> Snapshot {
     let Parts { config, certificates, previous, metrics, roots, generation } = parts;
-    let networks = NetworkSet::new(config.networks.iter().map(|n| (Arc::clone(&n.name.value), n.nets.clone())).collect());
+    let networks =
+        NetworkSet::new(config.networks.iter().map(|n| (Arc::clone(&n.name.value), n.nets.clone())).collect());
     let mut targets = Targets::new(config, previous, metrics, roots);
     let routes = config.routes.iter().map(|spec| Arc::new(route(spec, &networks, &mut targets, metrics))).collect();
     let allow_file = match &config.allow {
@@ -56,7 +57,8 @@ pub fn compile(parts: Parts<'_>) -> Snapshot {
         None => Allow { list: AccessList::nobody(), place: AllowPlace::File, line: 0, words: "".into() },
     };
     let metrics_door = config.metrics.as_ref().map(|spec| {
-        let readers = spec.allow.as_ref().map_or_else(|| allow_file.clone(), |a| allow(a, AllowPlace::Metrics, &networks));
+        let readers =
+            spec.allow.as_ref().map_or_else(|| allow_file.clone(), |a| allow(a, AllowPlace::Metrics, &networks));
         (spec.listen.value, readers)
     });
     Snapshot {
@@ -120,7 +122,20 @@ fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
 }
 
 fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, metrics: &Metrics) -> Route {
-    let RouteSpec { origin, name, host, public, to, allow: allow_spec, max_body, idle, hsts, log_query, headers, paths } = spec;
+    let RouteSpec {
+        origin,
+        name,
+        host,
+        public,
+        to,
+        allow: allow_spec,
+        max_body,
+        idle,
+        hsts,
+        log_query,
+        headers,
+        paths,
+    } = spec;
     let local = match host {
         HostPattern::Exact(name) => Some(name.as_str()),
         HostPattern::Wildcard(_) | HostPattern::Any => None,
@@ -175,7 +190,11 @@ fn path_rule(
             }
             ActionSpec::Answer { json, body, status, cors } => Action::Answer(Answer {
                 status: status_code(*status),
-                content_type: HeaderValue::from_static(if *json { "application/json" } else { "text/plain; charset=utf-8" }),
+                content_type: HeaderValue::from_static(if *json {
+                    "application/json"
+                } else {
+                    "text/plain; charset=utf-8"
+                }),
                 body: Bytes::copy_from_slice(body.as_bytes()),
                 cors: *cors,
             }),
@@ -278,9 +297,10 @@ impl<'a> Targets<'a> {
 
     fn upstream(&mut self, key: UpstreamKey) -> Arc<Upstream> {
         let metrics = self.metrics;
-        let made = self.upstreams.entry(key).or_insert_with_key(|key| {
-            Arc::new(Upstream::new(key.clone(), metrics.upstream(&key.name)))
-        });
+        let made = self
+            .upstreams
+            .entry(key)
+            .or_insert_with_key(|key| Arc::new(Upstream::new(key.clone(), metrics.upstream(&key.name))));
         Arc::clone(made)
     }
 

@@ -30,7 +30,8 @@ pub struct Changes {
 impl Changes {
     /// Whether nothing is served differently.
     pub fn is_empty(&self) -> bool {
-        let Changes { routes_added, routes_removed, routes_changed, routes_same: _, doors, settings, certificates } = self;
+        let Changes { routes_added, routes_removed, routes_changed, routes_same: _, doors, settings, certificates } =
+            self;
         routes_added.is_empty()
             && routes_removed.is_empty()
             && routes_changed.is_empty()
@@ -56,7 +57,8 @@ pub fn changes(before: &Snapshot, after: &Snapshot) -> Changes {
     );
     found.doors = door_changes(before, after);
     found.settings = setting_changes(before, after);
-    let served: Vec<_> = before.certificates.iter().map(|certificate| (certificate.id(), certificate.serial())).collect();
+    let served: Vec<_> =
+        before.certificates.iter().map(|certificate| (certificate.id(), certificate.serial())).collect();
     for certificate in after.certificates.iter() {
         if !served.contains(&(certificate.id(), certificate.serial())) {
             found.certificates.push(Arc::clone(certificate.id()));
@@ -112,7 +114,8 @@ fn is_same(a: &Route, b: &Route) -> bool {
         && a.allow == b.allow
         && a.paths.len() == b.paths.len()
         && a.paths.iter().zip(&b.paths).all(|(a, b)| is_same_rule(a, b))
-        && (a.max_body, a.idle, a.idle_tunnel, &a.hsts, a.log_query) == (b.max_body, b.idle, b.idle_tunnel, &b.hsts, b.log_query)
+        && (a.max_body, a.idle, a.idle_tunnel, &a.hsts, a.log_query)
+            == (b.max_body, b.idle, b.idle_tunnel, &b.hsts, b.log_query)
         && a.request_edits == b.request_edits
         && a.response_edits == b.response_edits
 }

@@ -59,7 +59,9 @@ pub async fn connect(target: &Target) -> Result<Connected, UpstreamError> {
 async fn connect_tcp(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
     match tokio::time::timeout(CONNECT, connect_any(upstream)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", upstream.key.endpoint))),
+        Err(_) => {
+            Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", upstream.key.endpoint)))
+        }
     }
 }
 
@@ -105,7 +107,10 @@ async fn handshake(stream: TcpStream, tls: &TargetTls, upstream: &Upstream) -> R
     };
     if matches!(
         error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
     ) {
         let detail = format!("{endpoint}: closed during the TLS handshake");
         return Err(away(Refusal::UpstreamClosed, detail));

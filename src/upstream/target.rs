@@ -52,7 +52,14 @@ impl Upstream {
             EndpointHost::Ip(address) => Some(Arc::from([SocketAddr::new(address, key.endpoint.port)])),
             EndpointHost::Name(_) => None,
         };
-        Upstream { key, hold: Hold::default(), metrics, addresses: watch::Sender::new(known), is_followed: AtomicBool::new(false), stale: Notify::new() }
+        Upstream {
+            key,
+            hold: Hold::default(),
+            metrics,
+            addresses: watch::Sender::new(known),
+            is_followed: AtomicBool::new(false),
+            stale: Notify::new(),
+        }
     }
 
     /// Its name: log label and metric label.
