@@ -16,7 +16,6 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
-use tokio::sync::Barrier;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -142,10 +141,11 @@ async fn drive(run: &Rc<Run>) -> Result<(), Failure> {
         Kind::Paced => paced::drive(run).await,
         Kind::Idle => idle(run).await,
         Kind::UploadH1 | Kind::UploadH2 | Kind::Handshake | Kind::Resume | Kind::WebSocket => {
-            let config = client_config(&run.order, kind == Kind::Resume, b"http/1.1")?;
             let mut tasks = Vec::new();
             for _ in 0..run.order.connections {
-                let (run, connector) = (run.clone(), TlsConnector::from(config.clone()));
+                // Tickets are used once and few are kept for a name, so each connection keeps its own.
+                let config = client_config(&run.order, kind == Kind::Resume, b"http/1.1")?;
+                let (run, connector) = (run.clone(), TlsConnector::from(config));
                 tasks.push(tokio::task::spawn_local(async move {
                     while !run.is_over() {
                         let result = match kind {
@@ -214,33 +214,26 @@ async fn handshake(run: &Run, connector: &TlsConnector) -> Result<(), Failure> {
 
 async fn idle(run: &Rc<Run>) -> Result<(), Failure> {
     let connector = TlsConnector::from(client_config(&run.order, false, b"http/1.1")?);
-    let ready = Rc::new(Barrier::new(run.order.connections + 1));
+    // One after the other, as they come in a house: what a thousand at once would need is another question.
+    let mut held = Vec::new();
     for _ in 0..run.order.connections {
-        let (run, connector, ready) = (run.clone(), connector.clone(), ready.clone());
-        tokio::task::spawn_local(async move {
-            let mut held = None;
-            match connect(&run.order, &connector).await {
-                Ok(mut stream) => {
-                    match Answer::to(&mut stream, "/1k").await.and_then(|answer| answer.must_be_small()) {
-                        Ok(()) => {
-                            run.count();
-                            held = Some(stream);
-                        }
-                        Err(error) => run.fail(&error),
-                    }
-                }
-                Err(error) => run.fail(&error),
+        match connect_and_ask(&run.order, &connector).await {
+            Ok(stream) => {
+                run.count();
+                held.push(stream);
             }
-            ready.wait().await;
-            std::future::pending::<()>().await;
-            drop(held);
-        });
-        // One connection after the other, as they come in a house.
-        tokio::task::yield_now().await;
+            Err(error) => run.fail(&error),
+        }
     }
-    ready.wait().await;
     println!("ready");
     io::stdout().flush()?;
     tokio::task::spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
+    drop(held);
     Ok(())
+}
+
+async fn connect_and_ask(order: &Order, connector: &TlsConnector) -> Result<TlsStream<TcpStream>, Failure> {
+    let mut stream = connect(order, connector).await?;
+    Answer::to(&mut stream, "/1k").await?.must_be_small()?;
+    Ok(stream)
 }

@@ -144,7 +144,7 @@ impl Bench {
                 None
             }
         };
-        if units < 1.0 {
+        if units <= 0.0 {
             return Err("no unit of work was done in the window".into());
         }
         let Cpu { user, system } = cpu;
@@ -193,7 +193,7 @@ impl Bench {
         let (began, cpu) = (Instant::now(), serving.process.cpu());
         let outcome = finish_own(child)?;
         let cpu = serving.process.cpu().since(cpu);
-        let [p50, p90, p99, p999] = outcome.latency_us.ok_or("no latency was reported")?;
+        let [p50, p90, p99, p999] = outcome.latency_us.ok_or("no request of the window was answered")?;
         let late = outcome.generator_late_us.unwrap_or(f64::NAN);
         Ok(Sample {
             value: p99,

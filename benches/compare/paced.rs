@@ -43,15 +43,20 @@ pub async fn drive(run: &Rc<Run>) -> Result<(), Failure> {
             }
         }));
     }
-    let late = dispatch(run, &due).await?;
+    let mut late = dispatch(run, &due).await?;
     due.ready.close();
     for task in tasks {
         task.await?;
     }
+    let left = due.at.borrow().len();
+    if left * 100 > late.len() {
+        run.fail(&format!("{left} of {} requests were still waiting at the end: too much to ask", late.len()).into());
+        return Ok(());
+    }
     let mut latencies = latencies.take();
-    let mut late: Vec<Duration> = late;
     run.note(|outcome| {
-        outcome.latency_us = Some([0.5, 0.9, 0.99, 0.999].map(|share| percentile(&mut latencies, share)));
+        outcome.latency_us =
+            (!latencies.is_empty()).then(|| [0.5, 0.9, 0.99, 0.999].map(|share| percentile(&mut latencies, share)));
         outcome.generator_late_us = Some(percentile(&mut late, 0.99));
     });
     Ok(())
