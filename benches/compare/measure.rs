@@ -160,7 +160,22 @@ impl Bench {
     }
 
     fn memory(&mut self, connections: usize, serving: &mut Serving) -> Result<Sample, Failure> {
+        // A few connections that come and go: what every proxy sets up at its first request is not counted.
+        self.while_idle(20, serving, |_| ())?;
         let before = serving.process.memory_kib();
+        let after = self.while_idle(connections, serving, |serving| serving.process.memory_kib())?;
+        let note = Some(format!("{:.1} MiB before, {:.1} MiB with them", before / 1024.0, after / 1024.0));
+        let value = (after - before) / connections as f64;
+        Ok(Sample { value, user: None, system: None, rate: None, busy: None, note })
+    }
+
+    /// Opens connections that make one request each, and looks three seconds later, while they are idle.
+    fn while_idle<T>(
+        &self,
+        connections: usize,
+        serving: &Serving,
+        look: impl FnOnce(&Serving) -> T,
+    ) -> Result<T, Failure> {
         let words = ["--connections", &connections.to_string()];
         let mut child = self.own(Kind::Idle, serving, &words)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let hold = child.stdin.take();
@@ -169,7 +184,7 @@ impl Bench {
         out.read_line(&mut line)?;
         // Time for what is given back when a connection goes idle.
         thread::sleep(Duration::from_secs(3));
-        let after = serving.process.memory_kib();
+        let seen = look(serving);
         drop(hold);
         line.clear();
         out.read_line(&mut line)?;
@@ -178,9 +193,7 @@ impl Bench {
         if outcome.done != connections as u64 {
             return Err(format!("{} of {connections} connections", outcome.done).into());
         }
-        let note = Some(format!("{:.1} MiB before, {:.1} MiB with them", before / 1024.0, after / 1024.0));
-        let value = (after - before) / connections as f64;
-        Ok(Sample { value, user: None, system: None, rate: None, busy: None, note })
+        Ok(seen)
     }
 
     fn latency(&mut self, connections: usize, share: f64, serving: &mut Serving) -> Result<Sample, Failure> {
