@@ -1,1 +1,2 @@
+//! Hands the arguments to the command line.
 fn main() {}

@@ -7,10 +7,11 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::{io, process, thread};
+use std::{io, thread};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Failure;
@@ -38,6 +39,7 @@ struct Counts {
 pub fn run(port: u16, log_port: u16) -> Result<(), Failure> {
     let counts = Arc::new(Counts::default());
     let asked = counts.clone();
+    let (ended, end) = oneshot::channel::<()>();
     thread::spawn(move || {
         let mut lines = io::stdin().lock().lines();
         while let Some(Ok(_)) = lines.next() {
@@ -46,29 +48,36 @@ pub fn run(port: u16, log_port: u16) -> Result<(), Failure> {
             let mut out = io::stdout().lock();
             let _ = writeln!(out, "{}", all.join(" ")).and_then(|()| out.flush());
         }
-        process::exit(0);
+        drop(ended);
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async move {
-        let log = TcpListener::bind((Ipv4Addr::LOCALHOST, log_port)).await?;
-        let swallowed = counts.clone();
-        tokio::task::spawn_local(async move {
-            while let Ok((stream, _)) = log.accept().await {
-                tokio::task::spawn_local(swallow(stream, swallowed.clone()));
-            }
-        });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let pages = Rc::new(Pages::new());
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            let (pages, counts) = (pages.clone(), counts.clone());
-            tokio::task::spawn_local(async move {
-                // A proxy that hangs up is the proxy's affair; lost answers show up at the client.
-                drop(serve(stream, &pages, &counts).await);
-            });
+        tokio::select! {
+            result = accept(port, log_port, counts) => result,
+            _ = end => Ok(()),
         }
     })
+}
+
+async fn accept(port: u16, log_port: u16, counts: Arc<Counts>) -> Result<(), Failure> {
+    let log = TcpListener::bind((Ipv4Addr::LOCALHOST, log_port)).await?;
+    let swallowed = counts.clone();
+    tokio::task::spawn_local(async move {
+        while let Ok((stream, _)) = log.accept().await {
+            tokio::task::spawn_local(swallow(stream, swallowed.clone()));
+        }
+    });
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let pages = Rc::new(Pages::new());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let (pages, counts) = (pages.clone(), counts.clone());
+        tokio::task::spawn_local(async move {
+            // A proxy that hangs up is the proxy's affair; lost answers show up at the client.
+            drop(serve(stream, &pages, &counts).await);
+        });
+    }
 }
 
 /// The answers, ready to be written.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use crate::model::AccessFormat;
 use crate::model::{Endpoint, HostName, HostPattern, PathPattern};
 
 /// A place in the file: byte offsets into its text.
@@ -462,17 +463,6 @@ pub struct MetricsSpec {
 pub struct LogSpec {
     /// `access`: `"json"`, `"text"` (default) or `"off"`.
     pub access: AccessFormat,
-}
-
-/// How access records are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AccessFormat {
-    /// One JSON object a line.
-    Json,
-    /// One readable line.
-    Text,
-    /// Not at all.
-    Off,
 }
 
 /// `[drain]`: how long what is going away may finish.

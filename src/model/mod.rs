@@ -2,6 +2,7 @@
 //! Nothing here opens a file or a socket, awaits, or knows a file format.
 
 mod access;
+mod access_format;
 mod client;
 mod endpoint;
 mod host;
@@ -10,6 +11,7 @@ mod refusal;
 mod units;
 
 pub use access::{AccessList, NetworkSet};
+pub use access_format::AccessFormat;
 pub use client::Client;
 pub use endpoint::{Endpoint, EndpointError, EndpointHost, Scheme};
 pub use host::{Authority, HostError, HostName, HostPattern};

@@ -1,0 +1,94 @@
+//! What TOML itself finds wrong, in the words of this house and with something to do about it.
+
+use toml::de::{DeTable, DeValue};
+
+use super::Span;
+use super::reading::{Reading, shown, span_of};
+
+/// Reports every fault of the parser.
+pub(super) fn report(reading: &mut Reading<'_>, root: &DeTable<'_>, faults: &[toml::de::Error]) {
+    for fault in faults {
+        let end = reading.source.text().len();
+        let span = fault.span().map_or(Span { start: end, end }, span_of);
+        let (message, label, help) = words(reading, root, fault.message(), span);
+        reading.syntax_fault(whole_line_at_end(reading, span), message, label, help);
+    }
+}
+
+/// A fault at the very end of a file (something was not closed) points at the last character there is.
+fn whole_line_at_end(reading: &Reading<'_>, span: Span) -> Span {
+    let text = reading.source.text();
+    if span.start < text.len() || text.is_empty() {
+        return span;
+    }
+    let last = text.trim_end().char_indices().next_back().map_or(0, |(at, _)| at);
+    Span { start: last, end: text.trim_end().len() }
+}
+
+fn words(reading: &Reading<'_>, root: &DeTable<'_>, message: &str, span: Span) -> (String, String, String) {
+    let written = reading.source.text().get(span.start..span.end).unwrap_or_default();
+    if message.starts_with("duplicate key") {
+        let first = last_key_before(root, written.trim_matches(['"', '\'']), span.start);
+        let label = first.map(|first| format!("first written at {}", reading.source.place(first))).unwrap_or_default();
+        let help = "keep one of them; everything about one name stands in one place".to_owned();
+        return (format!("{} is written twice", shown(written)), label, help);
+    }
+    let help = help_for(message);
+    (format!("not valid TOML: {message}"), String::new(), help.to_owned())
+}
+
+/// The nearest earlier key of this name: nearly always the other one.
+fn last_key_before(root: &DeTable<'_>, name: &str, before: usize) -> Option<Span> {
+    let mut found: Option<Span> = None;
+    let mut open: Vec<&DeTable<'_>> = vec![root];
+    while let Some(table) = open.pop() {
+        for (key, value) in table.iter() {
+            let span = span_of(key.span());
+            if key.get_ref() == name && span.start < before && found.is_none_or(|f| f.start < span.start) {
+                found = Some(span);
+            }
+            match value.get_ref() {
+                DeValue::Table(inner) => open.push(inner),
+                DeValue::Array(list) => open.extend(list.iter().filter_map(|entry| entry.get_ref().as_table())),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// What to do, by the parser's words; the first that fits.
+const HELP: &[(&str, &str)] = &[
+    ("string values must be quoted", "put the value into quotes: `sonarr = \"home\"`"),
+    ("cannot extend value", "a name is either a value or a table; write one of the two"),
+    (
+        "invalid unquoted key",
+        "a key has letters, digits, `-` and `_`; anything else stands in quotes: `\"akunito.com\" = …`",
+    ),
+    ("unquoted keys cannot be empty", "write a name before the `=`, or between the brackets"),
+    ("unclosed array table", "a list of tables is headed `[[expect]]`, with two brackets on either side"),
+    ("unclosed table", "a table is headed `[routes]`, with a bracket on either side"),
+    ("unclosed array", "a list ends with `]`"),
+    ("unclosed inline table", "a table on one line ends with `}`"),
+    ("missing comma", "entries are parted by commas"),
+    ("extra comma", "take one comma away"),
+    ("missing value", "write a value behind the `=`"),
+    ("key with no value", "write `name = \"value\"`"),
+    ("missing assignment", "write `name = \"value\"`"),
+    ("extra assignment", "one `=` for each line"),
+    ("extra `=`", "one `=` for each line"),
+    ("missing escaped value", "write `\\\\` for a backslash, or put the text into single quotes"),
+    ("invalid basic string", "a text ends with the quote that it began with, on the same line"),
+    ("invalid literal string", "a text ends with the quote that it began with, on the same line"),
+    ("invalid multi-line", "a text of several lines ends with three quotes, as it began"),
+    ("invalid comment", "a comment holds no control characters; delete them"),
+    ("carriage return", "save the file with plain line ends"),
+    ("recursion", "the file is nested far deeper than any key needs"),
+    ("unexpected content", "one setting for each line; a comment begins with `#`"),
+    ("unexpected key or value", "one setting for each line; a comment begins with `#`"),
+];
+
+fn help_for(message: &str) -> &'static str {
+    let known = HELP.iter().find(|(words, _)| message.contains(words));
+    known.map_or("a setting reads `name = \"value\"`; https://toml.io tells the rest", |(_, help)| help)
+}

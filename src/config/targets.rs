@@ -1,0 +1,208 @@
+//! Where requests go: `[upstreams.*]`, and `to` with the keys beside it in a route.
+//! Connects to nothing and reads no certificate.
+
+use std::sync::Arc;
+
+use crate::model::{Endpoint, EndpointError, EndpointHost, HostName, Scheme};
+
+use super::keys::{UPSTREAM, UPSTREAM_ENTRY};
+use super::reading::{Item, Reading, one_of, shown};
+use super::section::Section;
+use super::{Located, TargetSpec, ToSpec, UpstreamSpec, VerifySpec, access, forms};
+
+/// Keys of a target besides `to`.
+pub(super) const BESIDE: [&str; 6] = ["tls_name", "verify", "ca", "pin", "hold", "via"];
+/// Those of them that only mean something over TLS.
+const OVER_TLS: [&str; 4] = ["tls_name", "verify", "ca", "pin"];
+/// Those that each say how a certificate is judged.
+const JUDGES: [&str; 3] = ["verify", "ca", "pin"];
+
+/// Reads `[upstreams]`.
+pub(super) fn upstreams<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Vec<UpstreamSpec> {
+    let entries = reading.entries(item, &UPSTREAM_ENTRY).unwrap_or_default();
+    entries.iter().filter_map(|entry| upstream(reading, entry)).collect()
+}
+
+fn upstream<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<UpstreamSpec> {
+    access::check_name(reading, entry, "an upstream");
+    if let "denied" | "redirect" | "answer" = entry.key {
+        let help = "`is` of `[[expect]]` has a meaning of its own for this word; choose another name";
+        reading.fault(entry.key_span, format!("`{}` cannot be the name of an upstream", entry.key), "", help);
+    }
+    let name = reading.located(entry.key_span, Arc::from(entry.key));
+    if entry.value.as_str().is_some() {
+        let to = endpoint(reading, &reading.text(entry)?)?;
+        return Some(UpstreamSpec { name, target: plain(to) });
+    }
+    let section = Section::open(reading, entry, &UPSTREAM, format!("[upstreams.{}]", entry.key))?;
+    let to = section.required("to").and_then(|to| endpoint(reading, &reading.text(&to)?));
+    let target = target(&section, to, entry.key)?;
+    Some(UpstreamSpec { name, target })
+}
+
+/// `to` of a route or path, before anything beside it is read.
+pub(super) enum Destination {
+    Upstream(Located<Arc<str>>),
+    Address(Located<Endpoint>),
+}
+
+/// Reads the text of a `to`: with `://` an address, without it a name from `[upstreams]`.
+pub(super) fn destination(reading: &Reading<'_>, text: &Located<&str>) -> Option<Destination> {
+    if text.value.contains("://") {
+        return endpoint(reading, text).map(Destination::Address);
+    }
+    if reading.names.upstreams.contains_key(text.value) {
+        return Some(Destination::Upstream(reading.located(text.span, Arc::from(text.value))));
+    }
+    let with_scheme = format!("http://{}", text.value);
+    if text.value.contains(['.', ':']) && Endpoint::parse(&with_scheme).is_ok() {
+        let help = format!("an address begins with `http://` or `https://`: write `\"{with_scheme}\"`");
+        reading.missing(text.span, format!("no upstream {}", shown(text.value)), "", help);
+        return None;
+    }
+    let known = || reading.names.upstreams.keys().copied();
+    let message = format!("no upstream {}{}", shown(text.value), reading.guess(text.value, known()));
+    let help = match reading.names.upstreams.is_empty() {
+        true => "write an address (`\"http://192.168.8.86:3000\"`), or describe the upstream in `[upstreams.<name>]`"
+            .to_owned(),
+        false => format!("`[upstreams]` has {}; an address begins with `http://` or `https://`", one_of(known())),
+    };
+    reading.missing(text.span, message, "", help);
+    None
+}
+
+/// An address with nothing said about it.
+pub(super) fn plain(to: Located<Endpoint>) -> TargetSpec {
+    TargetSpec { to, tls_name: None, verify: VerifySpec::System, hold: None, via: true }
+}
+
+/// A destination with the keys beside it. Where it is a name, those keys belong to the upstream.
+pub(super) fn with_keys_beside(section: &Section<'_, '_>, to: Option<Destination>, route: &str) -> Option<ToSpec> {
+    match to {
+        Some(Destination::Upstream(name)) => {
+            for key in BESIDE {
+                let help = format!(
+                    "move it there, or write an address in `to`; `{}` is shared by whoever names it",
+                    name.value
+                );
+                section.out_of_place(key, &format!("belongs to [upstreams.{}]", name.value), &help);
+            }
+            Some(ToSpec::Upstream(name))
+        }
+        Some(Destination::Address(to)) => target(section, Some(to), route).map(ToSpec::Address),
+        // Nobody knows what `to` should have been, so the keys beside it are read for their form only.
+        None => target(section, None, route).map(ToSpec::Address),
+    }
+}
+
+fn target(section: &Section<'_, '_>, to: Option<Located<Endpoint>>, name: &str) -> Option<TargetSpec> {
+    if to.as_ref().is_some_and(|to| to.value.scheme == Scheme::Http) {
+        for key in OVER_TLS {
+            section.out_of_place(
+                key,
+                "means nothing to an `http://` address",
+                "write `https://` in `to`, or leave the key out",
+            );
+        }
+    }
+    let tls_name = section.text("tls_name").and_then(|text| forms::host_name(section.reading, &text));
+    let verify = verify(section, name);
+    let hold = section.duration("hold");
+    let via = section.flag("via").is_none_or(|via| via.value);
+    Some(TargetSpec { to: to?, tls_name, verify, hold, via })
+}
+
+fn verify(section: &Section<'_, '_>, name: &str) -> VerifySpec {
+    let written: Vec<&'static str> = JUDGES.into_iter().filter(|key| section.has(key)).collect();
+    if let [first, others @ ..] = written.as_slice() {
+        for other in others {
+            let help = "keep one: `ca` or `pin` where the certificate is known, `verify = false` where it cannot be";
+            section.out_of_place(other, &format!("cannot stand beside `{first}`"), help);
+        }
+    }
+    let ca = section.path("ca");
+    let pin = section.text("pin").and_then(|text| pin(section, &text, name));
+    let flag = section.flag("verify");
+    if let Some(off) = flag.filter(|flag| !flag.value) {
+        let help = format!("`doorward trust {name}` pins the certificate it shows today");
+        let message = format!(
+            "the certificate of `{name}` is not verified; whoever is on the way can read and change everything"
+        );
+        section.reading.warn(off.span, message, "", help);
+        return VerifySpec::Off;
+    }
+    match (pin, ca) {
+        (Some(pin), _) => VerifySpec::Pin(pin),
+        (None, Some(ca)) => VerifySpec::Ca(ca.value),
+        (None, None) => VerifySpec::System,
+    }
+}
+
+fn pin(section: &Section<'_, '_>, text: &Located<&str>, name: &str) -> Option<[u8; 32]> {
+    let digits = text.value.strip_prefix("sha256:");
+    let Some(pin) = digits.and_then(fingerprint) else {
+        let message = format!("{} is not a fingerprint", shown(text.value));
+        let help = format!("write `pin = \"sha256:<64 hex digits>\"`; `doorward trust {name}` finds them");
+        section.reading.fault(text.span, message, "", help);
+        return None;
+    };
+    if pin == [0; 32] {
+        let help = format!("`doorward trust {name}` fills it in; until then nothing is forwarded to `{name}`");
+        section.reading.warn(
+            text.span,
+            format!("the pin of `{name}` is all zeros, which no certificate has"),
+            "",
+            help,
+        );
+    }
+    Some(pin)
+}
+
+/// 64 hex digits; colons between them, as openssl prints, are allowed.
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    let mut digits = text.chars().filter(|&c| c != ':').map(|c| c.to_digit(16));
+    for byte in &mut out {
+        let (high, low) = (digits.next()??, digits.next()??);
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    digits.next().is_none().then_some(out)
+}
+
+fn endpoint(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<Endpoint>> {
+    match Endpoint::parse(text.value) {
+        Ok(endpoint) if is_unspecified(&endpoint) => {
+            let help = "write `127.0.0.1` for this machine, or the address of another";
+            reading.fault(
+                text.span,
+                format!("{} is an address to listen on, not one to reach", shown(text.value)),
+                "",
+                help,
+            );
+            None
+        }
+        Ok(endpoint) => Some(reading.located(text.span, endpoint)),
+        Err(wrong) => {
+            let help = match &wrong {
+                EndpointError::NoScheme if reading.names.upstreams.contains_key(text.value) => {
+                    "an upstream is an address itself; only routes name upstreams".to_owned()
+                }
+                EndpointError::NoScheme
+                    if HostName::parse(text.value.split(':').next().unwrap_or_default()).is_ok() =>
+                {
+                    format!("write `\"http://{0}\"` or `\"https://{0}\"`", text.value)
+                }
+                EndpointError::Path(_) => {
+                    "leave it away; `strip` and `paths` on the route say what happens to paths".to_owned()
+                }
+                _ => "write scheme, host and port: `\"http://192.168.8.86:3000\"`".to_owned(),
+            };
+            reading.fault(text.span, format!("{} is not an upstream's address: {wrong}", shown(text.value)), "", help);
+            None
+        }
+    }
+}
+
+fn is_unspecified(endpoint: &Endpoint) -> bool {
+    matches!(&endpoint.host, EndpointHost::Ip(ip) if ip.is_unspecified())
+}

@@ -1,0 +1,19 @@
+//! How we tell what happened: the log for people, one access record per request, metrics, and whether we are ready.
+//! Nothing here decides anything, and nothing that a request path calls waits for a disk, a pipe or a lock.
+
+mod access_line;
+mod access_log;
+mod escape;
+mod exposition;
+mod logging;
+mod metrics;
+mod process;
+mod readiness;
+mod request_id;
+
+pub use access_line::AccessRecord;
+pub use access_log::{AccessLog, AccessLogError, CoreLog, Losses, Sink};
+pub use logging::start_logging;
+pub use metrics::{CertificateMetric, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
+pub use readiness::{Pending, Readiness};
+pub use request_id::{RequestId, RequestIdError};
