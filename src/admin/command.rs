@@ -1,0 +1,52 @@
+//! The one list of orders, whoever gives them, and what comes back.
+//! On the socket an order is one line, `{"command":"reload"}`, and so is the answer.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// What can be asked of a running process.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Read the file again; the answer is the verdict.
+    Reload,
+    /// The table in force.
+    Routes,
+    /// Generation, doors, connections, how long it runs.
+    Status,
+    /// All metrics as Prometheus has them.
+    Metrics,
+}
+
+/// What became of an order.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether it was done; decides the exit code.
+    pub ok: bool,
+    /// For people; may have several lines.
+    pub text: String,
+    /// The same for programs; null where there is no more to say.
+    #[serde(default)]
+    pub json: serde_json::Value,
+}
+
+impl Answer {
+    /// Done.
+    pub fn done(text: impl Into<String>, json: serde_json::Value) -> Answer {
+        Answer { ok: true, text: text.into(), json }
+    }
+
+    /// Not done; `text` says why and what to do.
+    pub fn refused(text: impl Into<String>) -> Answer {
+        Answer { ok: false, text: text.into(), json: serde_json::Value::Null }
+    }
+}
+
+/// An order on its way to who carries it out. Dropping `answer` unsent tells the asker that the process is leaving.
+#[derive(Debug)]
+pub struct Order {
+    /// What to do.
+    pub command: Command,
+    /// Where the answer goes; the asker may be gone by then.
+    pub answer: oneshot::Sender<Answer>,
+}

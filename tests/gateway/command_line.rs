@@ -1,0 +1,274 @@
+//! The command line is a contract.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::harness::{CERT, DOORS, Door, FRONT, Folder, Gateway, TAIL, Upstream, doorward};
+
+const GOOD: &str = "domain = \"test\"\nallow = [\"anyone\"]\n[listen.plain]\nhttp = \"127.0.0.1:8081\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n";
+
+#[tokio::test]
+async fn check_says_yes_with_zero_and_no_with_one() {
+    let folder = Folder::new();
+    folder.replace("routes.toml", GOOD);
+    for arguments in [vec!["check"], vec!["check", "routes.toml"]] {
+        let good = doorward(folder.path(), &arguments).await;
+        assert_eq!(good.code, 0, "{}", good.said());
+    }
+    folder.replace("routes.toml", GOOD.replace("shop =", "shop = 7\nblog ="));
+    let bad = doorward(folder.path(), &["check", "routes.toml"]).await;
+    assert_eq!(bad.code, 1, "{}", bad.said());
+    assert!(bad.said().contains("routes.toml:6:8"), "{}", bad.said());
+}
+
+#[tokio::test]
+async fn check_names_every_fault_with_line_caret_and_help() {
+    let folder = Folder::new();
+    folder.replace(
+        "routes.toml",
+        "domain = \"test\"\nalow = [\"lan\"]\n[listen.plain]\nhttp = \"127.0.0.1:99999\"\n[routes]\nshop = \"hone\"\n[routes.blog.paths]\n\"x\" = \"http://127.0.0.1:9\"\n[upstreams.home]\nto = \"http://127.0.0.1:9\"\n",
+    );
+    let said = doorward(folder.path(), &["check", "routes.toml"]).await.said();
+    for part in [
+        "routes.toml:2:1",
+        "did you mean `allow`",
+        "routes.toml:4:8",
+        "routes.toml:6:8",
+        "did you mean `home`",
+        "routes.toml:8:1",
+        "^^^",
+        "help:",
+    ] {
+        assert!(said.contains(part), "`{part}` in {said}");
+    }
+}
+
+#[tokio::test]
+async fn check_speaks_json() {
+    let folder = Folder::new();
+    folder.replace("routes.toml", GOOD.replace("shop =", "shop = 7\nblog ="));
+    let bad = doorward(folder.path(), &["check", "routes.toml", "--json"]).await;
+    assert_eq!(bad.code, 1);
+    let json: Value = serde_json::from_str(&bad.out).unwrap_or_else(|e| panic!("{e}: {}", bad.out));
+    let text = json.to_string();
+    assert!(text.contains("\"line\":6") && text.contains("\"column\":8"), "{text}");
+    folder.replace("routes.toml", GOOD);
+    let good = doorward(folder.path(), &["check", "routes.toml", "--json"]).await;
+    assert_eq!(good.code, 0);
+    serde_json::from_str::<Value>(&good.out).unwrap_or_else(|e| panic!("{e}: {}", good.out));
+}
+
+#[tokio::test]
+async fn check_needs_no_certificates_and_no_network() {
+    let folder = Folder::new();
+    folder.replace(
+        "routes.toml",
+        format!("{FRONT}{DOORS}{CERT}{TAIL}[routes]\nshop = \"https://nas.invalid\"\n").replace("ADDR", "192.0.2.1"),
+    );
+    let good = doorward(folder.path(), &["check", "routes.toml"]).await;
+    assert_eq!(good.code, 0, "{}", good.said());
+    assert!(good.said().contains("edge.crt"), "a warning: {}", good.said());
+}
+
+#[tokio::test]
+async fn check_warns_about_names_without_certificate_and_doors_without_guests() {
+    let folder = Folder::new();
+    folder.replace(
+        "routes.toml",
+        "domain = \"test\"\n[listen.main]\nhttps = \"127.0.0.1:8443\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n",
+    );
+    let good = doorward(folder.path(), &["check", "routes.toml"]).await;
+    assert_eq!(good.code, 0, "{}", good.said());
+    assert!(good.said().contains("shop.test") && good.said().contains("warning"), "{}", good.said());
+    assert!(good.said().contains("who may enter"), "{}", good.said());
+}
+
+#[tokio::test]
+async fn check_tests_the_promises_of_the_file() {
+    let folder = Folder::new();
+    let promise = "\n[[expect]]\nurl = \"http://shop.test/\"\nis = \"denied\"\n";
+    folder.replace("routes.toml", format!("{GOOD}{promise}"));
+    let bad = doorward(folder.path(), &["check", "routes.toml"]).await;
+    assert_eq!(bad.code, 1, "{}", bad.said());
+    folder.replace("routes.toml", format!("{GOOD}{promise}").replace("\"anyone\"", "\"127.0.0.0/8\""));
+    let good = doorward(folder.path(), &["check", "routes.toml"]).await;
+    assert_eq!(good.code, 0, "{}", good.said());
+}
+
+#[tokio::test]
+async fn a_file_without_a_door_or_without_a_route_is_a_fault() {
+    let folder = Folder::new();
+    for text in [
+        "",
+        "domain = \"test\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n",
+        "[listen.plain]\nhttp = \"127.0.0.1:8081\"\n",
+    ] {
+        folder.replace("routes.toml", text);
+        assert_eq!(doorward(folder.path(), &["check", "routes.toml"]).await.code, 1, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_told_so() {
+    let folder = Folder::new();
+    let missing = doorward(folder.path(), &["check", "nothere.toml"]).await;
+    assert_ne!(missing.code, 0);
+    assert!(missing.said().contains("nothere.toml"), "{}", missing.said());
+}
+
+#[tokio::test]
+async fn the_homes_own_file_is_good() {
+    let folder = Folder::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/routes.toml");
+    let good = doorward(folder.path(), &["check", file]).await;
+    assert_eq!(good.code, 0, "{}", good.said());
+}
+
+#[tokio::test]
+async fn run_refuses_a_faulty_file_with_the_same_words() {
+    let mut edge = Gateway::stopped();
+    edge.write("domain = \"test\"\n[listen.plain]\nhttp = \"ADDR:8081\"\n[routes]\nshop = 7\n");
+    let finished = edge.fails_to_start().await;
+    assert_ne!(finished.code, 0);
+    assert!(finished.said().contains("routes.toml:5:8"), "{}", finished.said());
+}
+
+#[tokio::test]
+async fn run_refuses_a_door_that_is_taken() {
+    let mut edge = Gateway::stopped();
+    let _taken = std::net::TcpListener::bind((edge.address(), 8081)).unwrap();
+    edge.write_routes("[routes]\nshop = \"http://127.0.0.1:9\"");
+    let finished = edge.fails_to_start().await;
+    assert_ne!(finished.code, 0);
+    assert!(finished.said().contains("8081"), "{}", finished.said());
+}
+
+#[tokio::test]
+async fn the_state_folder_is_for_its_owner_only_and_so_is_the_socket() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mode = |name: &str| std::fs::metadata(edge.folder().at(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("state"), 0o700);
+    assert_eq!(mode("state/admin.sock"), 0o600);
+}
+
+#[tokio::test]
+async fn without_an_admin_socket_it_serves_and_warns() {
+    let shop = Upstream::answering("the shop").await;
+    let mut edge = Gateway::stopped();
+    std::fs::create_dir_all(edge.folder().at("state/admin.sock/in the way")).unwrap();
+    edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
+    edge.start(&[]).await;
+    assert_eq!(edge.get("shop.test/").await.text(), "the shop");
+    edge.logs("admin.sock").await;
+    edge.write_routes(format!("[routes]\nblog = \"{shop}\""));
+    edge.signal(rustix::process::Signal::HUP);
+    edge.reaches_generation(2).await;
+    assert_eq!(edge.get("blog.test/").await.text(), "the shop");
+}
+
+#[tokio::test]
+async fn a_stale_socket_of_a_killed_process_is_replaced() {
+    let shop = Upstream::answering("the shop").await;
+    let mut edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    edge.signal(rustix::process::Signal::KILL);
+    edge.exit_code().await;
+    edge.start(&[]).await;
+    edge.reload().await.accepted();
+}
+
+#[tokio::test]
+async fn defaults_of_state_and_config_are_beside_each_other() {
+    let shop = Upstream::answering("the shop").await;
+    let mut edge = Gateway::stopped();
+    edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
+    edge.start_as(&["run"], &[]).await;
+    assert_eq!(edge.get("shop.test/").await.text(), "the shop");
+    let mode = std::fs::metadata(edge.folder().at("certs")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+    assert!(edge.folder().at("certs/admin.sock").exists());
+    let reloaded = doorward(edge.folder().path(), &["reload"]).await;
+    assert_eq!(reloaded.code, 0, "{}", reloaded.said());
+}
+
+#[tokio::test]
+async fn a_service_manager_may_say_where_state_and_socket_are() {
+    let shop = Upstream::answering("the shop").await;
+    let mut edge = Gateway::stopped();
+    edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
+    let (state, runtime) = (edge.folder().at("var"), edge.folder().at("run"));
+    std::fs::create_dir_all(&runtime).unwrap();
+    edge.start_as(
+        &["run"],
+        &[("STATE_DIRECTORY", state.to_str().unwrap()), ("RUNTIME_DIRECTORY", runtime.to_str().unwrap())],
+    )
+    .await;
+    assert_eq!(edge.get("shop.test/").await.text(), "the shop");
+    assert!(runtime.join("admin.sock").exists() && state.exists());
+    assert!(!edge.folder().at("certs").exists());
+    let socket = runtime.join("admin.sock");
+    let reloaded = doorward(edge.folder().path(), &["reload", "--socket", socket.to_str().unwrap()]).await;
+    assert_eq!(reloaded.code, 0, "{}", reloaded.said());
+}
+
+#[tokio::test]
+async fn keys_of_the_local_ca_are_for_their_owner_only() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\n\"www.example.com\" = \"{shop}\"")).await;
+    for entry in std::fs::read_dir(edge.folder().at("state/local-ca")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "key") {
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn routes_shows_the_table_in_force() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes.shop]\nto = \"{shop}\"\npublic = \"shop.example.com\"")).await;
+    edge.write("broken");
+    let table = doorward(edge.folder().path(), &["routes", "--state", "state"]).await;
+    assert_eq!(table.code, 0, "{}", table.said());
+    for part in ["shop.test", "shop.example.com", &shop.address().to_string()] {
+        assert!(table.out.contains(part), "{part} in {}", table.out);
+    }
+    let json = doorward(edge.folder().path(), &["routes", "--json", "--state", "state"]).await;
+    let value: Value = serde_json::from_str(&json.out).unwrap_or_else(|e| panic!("{e}: {}", json.out));
+    assert!(value.to_string().contains("shop.test"));
+}
+
+#[tokio::test]
+async fn routes_shows_the_table_of_a_file() {
+    let folder = Folder::new();
+    folder.replace("routes.toml", GOOD);
+    let table = doorward(folder.path(), &["routes", "routes.toml"]).await;
+    assert_eq!(table.code, 0, "{}", table.said());
+    assert!(table.out.contains("shop.test"), "{}", table.out);
+}
+
+#[tokio::test]
+async fn the_number_of_workers_can_be_given() {
+    let shop = Upstream::echoing().await;
+    let mut edge = Gateway::stopped();
+    edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
+    edge.start_as(&["run", "--state", "state", "--workers", "1"], &[]).await;
+    let one = edge.threads();
+    drop(edge);
+    let mut edge = Gateway::stopped();
+    edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
+    edge.start_as(&["run", "--state", "state", "--workers", "4"], &[]).await;
+    assert_eq!(edge.threads(), one + 3);
+    assert_eq!(edge.client().at(Door::Plain).get("shop.test/").await.status, 200);
+}
+
+#[tokio::test]
+async fn keys_of_later_days_are_named_in_one_warning() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!(
+        "[routes]\nshop = \"{shop}\"\n[mail]\nrelay = \"127.0.0.1:25\"\nfrom = \"a@test.example\"\nto = [\"b@test.example\"]\non = [\"certificate\"]\n"
+    ))
+    .await;
+    edge.logs("[mail]").await;
+}

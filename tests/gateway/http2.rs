@@ -1,0 +1,115 @@
+//! HTTP/2 in, HTTP/1.1 out.
+
+use bytes::Bytes;
+use http::Response;
+use tokio::sync::mpsc;
+
+use crate::harness::{Gateway, Upstream, eventually, full};
+
+#[tokio::test]
+async fn many_streams_share_one_connection() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let open = edge.client().h2().connect("shop.test").await;
+    let asked = (0..90).map(|n| {
+        let mut beside = open.beside();
+        async move {
+            let target = format!("/{n}");
+            let echo = beside.request("POST", &target).body(target.clone()).await.echo();
+            assert_eq!((echo.target(), echo.body()), (&*target, &*target));
+        }
+    });
+    futures_util::future::join_all(asked).await;
+}
+
+#[tokio::test]
+async fn a_stalled_stream_does_not_hold_up_the_others() {
+    let shop = Upstream::generating().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut open = edge.client().h2().connect("shop.test").await;
+    let mut stalled = open.get("/100000000").start().await;
+    stalled.piece().await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(open.get("/10000").start().await.generated_rest(0).await, 10_000);
+    }
+}
+
+#[tokio::test]
+async fn cookie_crumbs_are_joined_for_the_upstream() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let ask = edge.client().h2().get("shop.test/").header("cookie", "a=1").header("cookie", "b=2");
+    assert_eq!(ask.await.echo().header("cookie"), "a=1; b=2");
+}
+
+#[tokio::test]
+async fn the_authority_becomes_the_host() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let echo = edge.client().h2().get("shop.test/a?b=c").await.echo();
+    assert_eq!((echo.header("host").as_str(), echo.target()), ("shop.test", "/a?b=c"));
+    assert_eq!(edge.client().h2().get("Shop.Test:8443/").await.status, 200);
+}
+
+#[tokio::test]
+async fn fields_of_http1_connections_do_not_come_back_on_http2() {
+    let answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nProxy-Connection: x\r\nX-End: 2\r\nContent-Length: 2\r\n\r\nok";
+    let shop = Upstream::recording(answer).await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    for client in [edge.client().h2(), edge.client()] {
+        let answer = client.get("shop.test/").await;
+        assert_eq!((answer.text(), answer.header("x-end")), ("ok", "2"));
+        for name in ["keep-alive", "x-hop", "proxy-connection", "transfer-encoding"] {
+            assert!(!answer.has(name), "{name} in {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn grpc_sees_its_te_and_its_trailers() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n3\r\nmsg\r\n0\r\ngrpc-status: 0\r\n\r\n";
+    let shop = Upstream::recording(answer).await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let ask = edge.client().h2().request("POST", "shop.test/pkg.Service/Call").header("te", "trailers");
+    let answer = ask.header("content-type", "application/grpc").body("msg").await;
+    assert_eq!(answer.trailers.expect("trailers")["grpc-status"], "0");
+    assert!(shop.recorded()[0].to_ascii_lowercase().contains("\r\nte: trailers\r\n"), "{}", shop.recorded()[0]);
+}
+
+#[tokio::test]
+async fn a_cancelled_stream_ends_the_work_behind_it() {
+    let (pieces, body) = mpsc::channel::<Bytes>(4);
+    let body = std::sync::Mutex::new(Some(body));
+    let shop = Upstream::serving(move |_| {
+        let body = body.lock().unwrap().take();
+        async move { Response::new(body.map_or_else(|| full("again"), crate::harness::streamed)) }
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut open = edge.client().h2().connect("shop.test").await;
+    pieces.send(Bytes::from_static(b"first")).await.unwrap();
+    let mut answer = open.get("/film").start().await;
+    assert_eq!(answer.piece().await.unwrap(), "first");
+    drop(answer);
+    eventually("the upstream to notice", async || {
+        let _ = pieces.try_send(Bytes::from_static(b"more"));
+        (shop.open() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(open.get("/").await.text(), "again", "the connection goes on");
+    let record = edge.record_of("/film").await;
+    assert_eq!(record["aborted"], true, "{record}");
+}
+
+#[tokio::test]
+async fn a_refused_upload_leaves_the_other_streams_alone() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", max_body = \"1K\" }}")).await;
+    let mut open = edge.client().h2().connect("shop.test").await;
+    for _ in 0..20 {
+        let refused = open.request("POST", "/").generated(200_000, false).start().await;
+        assert_eq!(refused.status, 413);
+        drop(refused);
+        assert_eq!(open.get("/x").await.echo().target(), "/x");
+    }
+}

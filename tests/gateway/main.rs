@@ -1,0 +1,25 @@
+//! How the gateway behaves, seen from outside: the real process between real clients and real upstreams.
+//! One module per topic; a test is a sentence about behaviour. See `harness` for the words they are made of.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the line that failed")]
+
+mod access;
+mod command_line;
+mod corpus;
+mod drain;
+mod forwarded;
+mod framing;
+mod harness;
+mod hold;
+mod http1;
+mod http2;
+mod limits;
+mod log;
+mod paths;
+mod refusals;
+mod reload;
+mod retry;
+mod routing;
+mod storm;
+mod tls;
+mod upstream_tls;
+mod websocket;

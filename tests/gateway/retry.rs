@@ -1,0 +1,82 @@
+//! A pooled connection that has died unnoticed.
+
+use crate::harness::{Gateway, Upstream, eventually};
+
+/// Answers the first request of every connection; at the second it closes without a word.
+async fn tired() -> Upstream {
+    Upstream::acting(|mut peer| async move {
+        if peer.request().await.is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            peer.request().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_safe_request_on_a_dead_pooled_connection_is_sent_again() {
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        let shop = tired().await;
+        let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+        let mut open = edge.client().connect("shop.test").await;
+        for n in 0..6 {
+            let answer = open.request(method, &format!("/{n}")).await;
+            assert_eq!(answer.status, 200, "{method} number {n}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_acted_on_is_not_sent_twice() {
+    let shop = tired().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut open = edge.client().connect("shop.test").await;
+    assert_eq!(open.get("/first").await.status, 200);
+    let answer = open.request("POST", "/buy").body("one").await;
+    assert_eq!(answer.refusal(), (502, "upstream-closed"));
+    let bought = shop.recorded().iter().filter(|r| r.starts_with("POST /buy")).count();
+    assert_eq!(bought, 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_not_used_again() {
+    let shop = Upstream::acting(|mut peer| async move {
+        if peer.request().await.is_some() {
+            // Keep-alive is promised, and not kept.
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut open = edge.client().connect("shop.test").await;
+    for _ in 0..6 {
+        assert_eq!(open.request("POST", "/").body("x").await.status, 200);
+        eventually("the upstream to have closed", async || (shop.open() == 0).then_some(())).await;
+    }
+    assert_eq!(shop.requests(), 6, "each was sent once");
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_closes_is_the_servers_own_fault() {
+    let shop = Upstream::acting(|mut peer| async move {
+        peer.request().await;
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    assert_eq!(edge.get("shop.test/").await.refusal(), (502, "upstream-closed"));
+    assert_eq!(shop.requests(), 1, "not tried again");
+}
+
+#[tokio::test]
+async fn after_a_restart_of_the_upstream_nothing_fails() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut open = edge.client().h2().connect("shop.test").await;
+    for round in 0..4 {
+        for n in 0..5 {
+            assert_eq!(open.get(&format!("/{round}/{n}")).await.status, 200);
+        }
+        shop.stop().await;
+        shop.start().await;
+    }
+}
