@@ -236,7 +236,7 @@ impl<'r, 't> Section<'r, 't> {
 }
 
 /// Whether a key that no table knows would hold a secret.
-fn is_secret(key: &str) -> bool {
+pub(super) fn is_secret(key: &str) -> bool {
     const WORDS: [&str; 6] = ["token", "secret", "passw", "api_key", "eab_key", "hmac"];
     let key = key.to_ascii_lowercase();
     !key.ends_with("_file") && WORDS.iter().any(|word| key.contains(word))

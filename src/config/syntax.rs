@@ -4,6 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Span;
 use super::reading::{Reading, shown, span_of};
+use super::section::is_secret;
 
 /// Reports every fault of the parser.
 pub(super) fn report(reading: &mut Reading<'_>, root: &DeTable<'_>, faults: &[toml::de::Error]) {
@@ -14,7 +15,13 @@ pub(super) fn report(reading: &mut Reading<'_>, root: &DeTable<'_>, faults: &[to
         }
         let end = reading.source.text().len();
         let span = fault.span().map_or(Span { start: end, end }, span_of);
-        let (message, label, help) = words(reading, root, fault.message(), span);
+        let (mut message, label, mut help) = words(reading, root, fault.message(), span);
+        if let Some(secret) = secret_behind(reading, span) {
+            reading.keep_secret(secret);
+            message = "not valid TOML, beside what looks like a secret".to_owned();
+            help = "a secret is never in the file: put it into a file of its own and write `token_file = \"…\"`"
+                .to_owned();
+        }
         // A list without its end takes the rest of the file for its entries: one fault, said once.
         let is_echo = previous == fault.message() && previous.starts_with("missing comma between array elements");
         previous = fault.message();
@@ -24,6 +31,20 @@ pub(super) fn report(reading: &mut Reading<'_>, root: &DeTable<'_>, faults: &[to
             false => reading.syntax_fault(span, message, label, help),
         }
     }
+}
+
+/// The rest of a faulty line from the first value on whose key would hold a secret: TOML could not read it, so nobody
+/// else will know that it must not be shown.
+fn secret_behind(reading: &Reading<'_>, span: Span) -> Option<Span> {
+    let text = reading.source.text();
+    let start = text.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    line.match_indices('=').find_map(|(at, _)| {
+        let before = line[..at].trim_end_matches([' ', '\t', '"', '\'']);
+        let key = before.rsplit(|c| !is_part(c)).next().unwrap_or_default();
+        is_secret(key).then_some(Span { start: start + at + 1, end: start + line.len() })
+    })
 }
 
 /// A fault at the very end of a file (something was not closed) points at the last character there is.
