@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const GOOD: &str = r#"domain = "home.test"
 allow = ["lan"]
 networks = { lan = ["192.0.2.0/24"] }
-listen.lan = { https = ":443", http = ":80" }
+listen.lan = { http = ":80" }
 [routes]
 films = "http://192.0.2.20:8096"
 [routes.files]
@@ -21,7 +21,7 @@ to = "http://192.0.2.22"
 paths = { "/old" = { redirect = "/new" } }
 [[expect]]
 from = "lan"
-url = "https://films.home.test/"
+url = "http://films.home.test/"
 is = "films"
 "#;
 

@@ -68,7 +68,8 @@ impl Workshop {
         let (served, is_all_read) = self.certificates(&config, previous, &mut notices);
         let covering = CertTable::build(served.clone(), config.domain.as_ref().map(|domain| &domain.value));
         let uncovered = uncovered_names(&config, &covering);
-        if is_all_read {
+        // An overlay takes the certificates away on purpose.
+        if is_all_read && self.overlay.is_none() {
             warnings.extend(uncovered_warnings(&config, &source, &uncovered));
         }
         let (certificates, local_ca) = self.with_local_ca(&config, served, covering, &uncovered, &mut notices);
@@ -200,11 +201,18 @@ fn uncovered_warnings(config: &Config, source: &Source, uncovered: &[HostPattern
         })
     };
     let routes = config.routes.iter().filter(|route| uncovered.contains(&route.host) && !is_ordered(&route.host));
+    let number = routes.clone().count();
+    // Without any certificate it is one thing to know, not one for each route.
+    let (shown, others) = match number {
+        2.. if config.certs.is_empty() => (1, format!(" and {} more", number - 1)),
+        _ => (number, String::new()),
+    };
     routes
+        .take(shown)
         .map(|route| {
             source.warning(
                 route.name.span,
-                format!("no certificate covers `{}`", route.host),
+                format!("no certificate covers `{}`{others}", route.host),
                 "the local CA serves it, which browsers do not know",
                 "add the name to a [cert.*], or nothing if the local CA is enough",
             )
