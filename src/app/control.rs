@@ -25,6 +25,9 @@ use crate::upstream::follow;
 /// Orders that may wait; those who ask wait beyond that.
 const QUEUE: usize = 64;
 
+/// How often certificates are looked at unasked.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// How often the end of the last exchange is looked for while draining.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -136,6 +139,7 @@ impl Control {
 
     /// Carries out orders until one says stop, then drains.
     pub async fn work(&mut self) {
+        let mut daily = tokio::time::interval_at(tokio::time::Instant::now() + DAY, DAY);
         tracing::info!(
             routes = self.cell.load().routes.len(),
             workers = self.cores.count(),
@@ -152,6 +156,8 @@ impl Control {
                     let _ = answer.send(self.carry_out(command).await);
                 }
                 changed = self.watch.changed() => self.files_changed(&changed).await,
+                // The local CA mints anew what comes near its end.
+                _ = daily.tick() => self.refresh_files().await,
             }
         }
     }

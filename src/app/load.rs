@@ -68,7 +68,7 @@ impl Workshop {
         let (served, is_all_read) = self.certificates(&config, previous, &mut notices);
         let covering = CertTable::build(served.clone(), config.domain.as_ref().map(|domain| &domain.value));
         let uncovered = uncovered_names(&config, &covering);
-        // An overlay takes the certificates away on purpose.
+        // What an overlay changes is no fault of the file: the demo serves everything from the local CA.
         if is_all_read && self.overlay.is_none() {
             warnings.extend(uncovered_warnings(&config, &source, &uncovered));
         }
@@ -140,7 +140,10 @@ impl Workshop {
         if uncovered.is_empty() {
             return (covering, None);
         }
-        let minted = LocalCa::open(state, uncovered, OffsetDateTime::now_utc())
+        // With the domain's wildcard among the names, the root stays the same when a route is added.
+        let domain = config.domain.as_ref().map(|domain| HostPattern::Wildcard(domain.value.clone()));
+        let permitted: Vec<HostPattern> = uncovered.iter().cloned().chain(domain).collect();
+        let minted = LocalCa::open(state, &permitted, OffsetDateTime::now_utc())
             .and_then(|ca| Ok((ca.issue(&self.factory, uncovered)?, ca.root_path())));
         match minted {
             Ok((certificates, root)) => {
