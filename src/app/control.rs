@@ -227,13 +227,14 @@ impl Control {
         match outcome {
             Ok(what) => {
                 self.metrics.reload_accepted(before.generation + 1);
-                tracing::info!(by, took_ms = began.elapsed().as_millis(), "reload {}: {what}", before.generation + 1);
+                let took = began.elapsed().as_millis();
+                tracing::info!("reload {} by {by}, in {took} ms: {what}", before.generation + 1);
                 Answer::done(format!("{what}\n"), serde_json::json!({ "generation": before.generation + 1 }))
             }
             Err(why) => {
                 self.metrics.reload_refused();
                 let text = format!("{why}\ngeneration {} stays in force\n", before.generation);
-                tracing::error!(by, "reload refused\n{text}");
+                tracing::error!("reload by {by} refused\n{text}");
                 Answer::refused(text)
             }
         }
