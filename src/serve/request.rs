@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::body::ResponseBody;
@@ -13,7 +14,7 @@ use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
 use crate::model::Refusal;
-use crate::snapshot::{Action, Facts, Snapshot, Verdict, decide};
+use crate::snapshot::{Action, CHALLENGE_PATH, Facts, Mode, Snapshot, Verdict, decide};
 
 /// Answers one request. The whole of it sees one snapshot.
 pub async fn handle(exchange: Rc<Exchange>, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -35,6 +36,11 @@ pub async fn handle(exchange: Rc<Exchange>, request: Request<Incoming>) -> Respo
         Err((refusal, why)) => return respond::refuse(&exchange, &audience, refusal, Some(why)),
     };
     exchange.host.borrow_mut().clone_from(&examined.host);
+    if listener.mode != Mode::Tls
+        && let Some(proof) = proof_for(&exchange, &parts)
+    {
+        return respond::proof(&exchange, proof, &parts.method);
+    }
 
     let facts = Facts {
         listener: &listener,
@@ -84,6 +90,17 @@ pub async fn handle(exchange: Rc<Exchange>, request: Request<Incoming>) -> Respo
             }
         }
     }
+}
+
+/// What a CA is answered that looks whether a name is ours (RFC 8555 §8.3): before `allow`, since nobody knows from where it
+/// asks.
+fn proof_for(exchange: &Exchange, parts: &http::request::Parts) -> Option<Bytes> {
+    let asks_for_proof = parts.uri.path().starts_with(CHALLENGE_PATH)
+        && (parts.method == Method::GET || parts.method == Method::HEAD);
+    if !asks_for_proof {
+        return None;
+    }
+    exchange.core.cell.challenges().answer(parts.uri.path()).cloned()
 }
 
 fn path_of(uri: &http::Uri) -> &str {
