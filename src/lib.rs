@@ -8,3 +8,4 @@ pub mod telemetry;
 pub mod cert;
 
 pub mod admin;
+pub mod provider;

@@ -27,8 +27,10 @@ use crate::telemetry::{Metrics, Readiness};
 const HEAD: Duration = Duration::from_secs(10);
 /// How long a whole exchange may take.
 const WHOLE: Duration = Duration::from_secs(30);
-/// Connections at a time; more wait in the kernel's queue.
+/// Connections of admitted clients at a time; more are closed.
 const CONNECTIONS: usize = 64;
+/// Connections of all others at a time: they only get their 403, and must not take the places of those who watch us.
+const STRANGERS: usize = 8;
 /// After an `accept` that failed, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers may still take after `stop`.
@@ -44,20 +46,18 @@ pub async fn serve_metrics(
     stop: impl Future<Output = ()>,
 ) {
     let door = Arc::new(Door { metrics, readiness, admits });
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = [CONNECTIONS, STRANGERS].map(|places| Arc::new(Semaphore::new(places)));
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => place,
-            () = &mut stop => break,
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
         match accepted {
             Ok((stream, peer)) => {
+                let stranger = !(door.admits)(Client::at(peer.ip()));
+                let Ok(place) = places[usize::from(stranger)].clone().try_acquire_owned() else { continue };
                 let door = door.clone();
                 connections.spawn(async move {
                     door.serve(stream, peer).await;

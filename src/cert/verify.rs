@@ -132,7 +132,11 @@ pub fn explain_failure(error: &io::Error) -> UpstreamTlsFailure {
 fn in_words(why: &CertificateError) -> String {
     match why {
         CertificateError::UnknownIssuer => "its issuer is not trusted; give the upstream a `ca` or a `pin`".to_owned(),
-        CertificateError::BadSignature => "the server does not hold its key".to_owned(),
+        CertificateError::BadSignature => {
+            "a signature is wrong: its issuer's, or the one that the server made".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let name = expected.to_str();
             format!("it is not for {name} but for {}; `tls_name` says what to ask for", presented.join(", "))

@@ -115,7 +115,7 @@ impl AccessLog {
             .name("access-log".to_owned())
             .spawn(move || {
                 let _left = left;
-                writer.run(&waiting);
+                writer.run(waiting);
             })
             .map_err(|cause| AccessLogError { cause })?;
         Ok(AccessLog(Arc::new(Shared { format: AtomicU8::new(code(format)), losses, queue, ended })))
@@ -274,7 +274,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, waiting: &Receiver<Message>) {
+    /// Takes the queue, so that it is closed, and later records are counted as dropped, before anybody hears of the end.
+    fn run(mut self, waiting: Receiver<Message>) {
         while let Ok(Message::Lines(bytes, records)) = waiting.recv() {
             self.write(&bytes, records);
         }

@@ -11,7 +11,7 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8], limit: usize) {
     for chunk in text.utf8_chunks() {
         push_valid(out, chunk.valid());
         if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
+            push_unit(out, 0xfffd);
         }
     }
     if cut {
@@ -37,25 +37,24 @@ const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
+/// Everything that is not printable ASCII is spelled out: besides controls, Unicode has line ends, marks that turn the
+/// direction of a line, and letters that look like others.
 fn push_special(out: &mut Vec<u8>, special: char) {
     match special {
-        '"' | '\\' => out.extend_from_slice(&[b'\\', special as u8]),
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
         '\n' => out.extend_from_slice(b"\\n"),
         '\r' => out.extend_from_slice(b"\\r"),
         '\t' => out.extend_from_slice(b"\\t"),
-        // Line ends and direction marks of Unicode: a viewer may show the line in another order than it was written.
-        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => push_code(out, special),
-        control if control.is_control() => push_code(out, control),
-        letter => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+        other => other.encode_utf16(&mut [0; 2]).iter().for_each(|&unit| push_unit(out, unit)),
     }
 }
 
-/// `\u001b`. Everything escaped this way is in the basic plane.
-fn push_code(out: &mut Vec<u8>, special: char) {
+/// `\u001b`: one UTF-16 unit.
+fn push_unit(out: &mut Vec<u8>, unit: u16) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let code = special as usize;
     out.extend_from_slice(b"\\u");
-    out.extend([12, 8, 4, 0].map(|shift| HEX[code >> shift & 15]));
+    out.extend([12, 8, 4, 0].map(|shift| HEX[usize::from(unit >> shift & 15)]));
 }
 
 #[cfg(test)]
@@ -82,18 +81,16 @@ mod tests {
         fn any_bytes_become_one_valid_string_without_controls(bytes in any::<Vec<u8>>()) {
             let out = escaped(&bytes);
             let text = std::str::from_utf8(&out)?;
-            prop_assert!(!text.chars().any(char::is_control));
+            prop_assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
             let read: String = serde_json::from_slice(&out)?;
             prop_assert_eq!(read, String::from_utf8_lossy(&bytes));
         }
     }
 
     #[test]
-    fn terminal_sequences_and_direction_marks_are_spelled_out() {
-        assert_eq!(
-            escaped("\x1b[2J\u{9b}m\u{202e}\u{7f}é".as_bytes()),
-            br#""\u001b[2J\u009bm\u202e\u007f"#.iter().chain("é\"".as_bytes()).copied().collect::<Vec<u8>>()
-        );
+    fn only_printable_ascii_is_written_as_it_is() {
+        let text = String::from_utf8(escaped("\x1b[2J\u{9b}m\u{202e}\u{7f}\u{e9}\u{1f600}~".as_bytes())).unwrap();
+        assert_eq!(text, r#""\u001b[2J\u009bm\u202e\u007f\u00e9\ud83d\ude00~""#);
     }
 
     #[test]
@@ -102,6 +99,6 @@ mod tests {
         push_escaped(&mut out, b"abcdef", 3);
         push_escaped(&mut out, b"abc", 3);
         push_escaped(&mut out, "aé".as_bytes(), 2);
-        assert_eq!(String::from_utf8_lossy(&out), "abc...abca\u{fffd}...");
+        assert_eq!(String::from_utf8_lossy(&out), "abc...abca\\ufffd...");
     }
 }

@@ -47,11 +47,11 @@ pub struct CertificateMetric {
 }
 
 impl Metrics {
-    /// Counters for `cores` data cores, numbered from 0. The moment counts as the start of the process.
+    /// Counters for `cores` data cores (at least one), numbered from 0. The moment counts as the start of the process.
     pub fn new(cores: usize) -> Arc<Metrics> {
         Arc::new(Metrics {
             started: SystemTime::now(),
-            cores: (0..cores).map(|_| CoreMetrics::default()).collect(),
+            cores: (0..cores.max(1)).map(|_| CoreMetrics::default()).collect(),
             routes: Mutex::default(),
             upstreams: Mutex::default(),
             certificates: Mutex::default(),
@@ -83,12 +83,9 @@ impl Metrics {
     }
 
     /// The counters that belong to one data core. A number that no core has gets the last core's, which then counts too little.
-    ///
-    /// # Panics
-    /// When there are no cores at all.
     pub fn core(&self, core: usize) -> &CoreMetrics {
         debug_assert!(core < self.cores.len(), "core {core} of {}", self.cores.len());
-        &self.cores[core.min(self.cores.len().saturating_sub(1))]
+        &self.cores[core.min(self.cores.len() - 1)]
     }
 
     /// A file was accepted and is in force as this generation.

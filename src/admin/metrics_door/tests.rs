@@ -1,6 +1,8 @@
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -22,7 +24,7 @@ async fn running() -> Running {
     let (stop, stopped) = oneshot::channel::<()>();
     let judge = admitting.clone();
     let admits =
-        move |client: Client| client.address().is_some_and(|ip| ip.is_loopback()) && judge.load(Ordering::Relaxed);
+        move |client: Client| client == Client::at(Ipv4Addr::LOCALHOST.into()) && judge.load(Ordering::Relaxed);
     let serving = tokio::spawn(serve_metrics(listener, metrics.clone(), readiness.clone(), admits, async {
         let _ = stopped.await;
     }));
@@ -107,4 +109,23 @@ async fn bytes_that_are_no_http_are_survived() {
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
     assert!(door.ask("GET /healthz").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn strangers_do_not_take_the_places_of_those_who_watch() {
+    let door = running().await;
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS + STRANGERS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(door.address).await.unwrap());
+    }
+    assert!(door.ask("GET /healthz").await.starts_with("HTTP/1.1 200 "));
+    // The first of them still hears that it may not, the last was closed.
+    let mut answer = Vec::new();
+    silent[0].write_all(b"GET /metrics HTTP/1.1\r\nhost: metrics.test\r\n\r\n").await.unwrap();
+    silent[0].read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 403 "));
+    let last = silent.last_mut().unwrap();
+    assert_eq!(last.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }

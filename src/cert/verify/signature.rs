@@ -1,10 +1,12 @@
 //! Checks a handshake's signature against the public key in a certificate and nothing else of it, so that the odd
 //! certificates of devices (version 1, unknown critical extensions) can be pinned. Judges no name, date or chain.
 
+use std::sync::Arc;
+
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::verify_tls13_signature_with_raw_key;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
-use rustls::{CertificateError, DigitallySignedStruct, PeerMisbehaved};
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, PeerMisbehaved};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::crypto;
@@ -19,7 +21,12 @@ pub(super) fn verify_tls13(
     signed: &DigitallySignedStruct,
 ) -> Result<HandshakeSignatureValid, rustls::Error> {
     let key = SubjectPublicKeyInfoDer::from(public_key(certificate)?);
-    verify_tls13_signature_with_raw_key(message, &key, signed, &crypto().signature_verification_algorithms)
+    verify_tls13_signature_with_raw_key(message, &key, signed, &crypto().signature_verification_algorithms).map_err(
+        |fault| match fault {
+            rustls::Error::InvalidCertificate(CertificateError::BadSignature) => key_not_held(),
+            other => other,
+        },
+    )
 }
 
 /// TLS 1.2's ServerKeyExchange (RFC 5246 §7.4.3). The scheme does not settle the curve there, so each algorithm that it
@@ -39,8 +46,17 @@ pub(super) fn verify_tls12(
     if fitting.any(|algorithm| algorithm.verify_signature(key, message, signed.signature()).is_ok()) {
         Ok(HandshakeSignatureValid::assertion())
     } else {
-        Err(CertificateError::BadSignature.into())
+        Err(key_not_held())
     }
+}
+
+/// A server showed a certificate whose key it does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("the server does not hold its key")]
+struct KeyNotHeld;
+
+fn key_not_held() -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(KeyNotHeld))).into()
 }
 
 /// The SubjectPublicKeyInfo of a certificate, DER.

@@ -1,0 +1,183 @@
+//! The proxies: how each is found, configured, started and asked for its version. Their configurations are the files
+//! in `peers/`, with ports and paths filled in.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::process::{Process, find};
+use crate::{Failure, HOST};
+
+/// Which proxy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Peer {
+    /// Ourselves.
+    Doorward,
+    /// nginx from Debian.
+    Nginx,
+    /// HAProxy from Debian.
+    Haproxy,
+    /// Caddy from Debian, shown beside.
+    Caddy,
+}
+
+/// All of them, in the order of the table's columns.
+pub const PEERS: [Peer; 4] = [Peer::Doorward, Peer::Nginx, Peer::Haproxy, Peer::Caddy];
+
+impl Peer {
+    /// Its name in words and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Peer::Doorward => "doorward",
+            Peer::Nginx => "nginx",
+            Peer::Haproxy => "haproxy",
+            Peer::Caddy => "caddy",
+        }
+    }
+
+    /// Its configuration before anything is filled in, and the name of the file.
+    pub fn template(self) -> (&'static str, &'static str) {
+        match self {
+            Peer::Doorward => ("doorward.toml", include_str!("peers/doorward.toml")),
+            Peer::Nginx => ("nginx.conf", include_str!("peers/nginx.conf")),
+            Peer::Haproxy => ("haproxy.cfg", include_str!("peers/haproxy.cfg")),
+            Peer::Caddy => ("Caddyfile", include_str!("peers/Caddyfile")),
+        }
+    }
+
+    /// Where its program is; `doorward` is the one that was built.
+    pub fn program(self, doorward: &Path) -> Option<PathBuf> {
+        match self {
+            Peer::Doorward => Some(doorward.to_path_buf()).filter(|file| file.is_file()),
+            other => find(other.name()),
+        }
+    }
+
+    /// What it says its version is.
+    pub fn version(self, program: &Path) -> String {
+        let word = match self {
+            Peer::Doorward => "--version",
+            Peer::Nginx | Peer::Haproxy => "-v",
+            Peer::Caddy => "version",
+        };
+        let output = Command::new(program).arg(word).output();
+        let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+        let line = String::from_utf8_lossy(&text).lines().next().unwrap_or("unknown version").to_owned();
+        line.trim_start_matches("nginx version: ").split(" - ").next().unwrap_or_default().to_owned()
+    }
+
+    fn arguments(self, config: &Path, dir: &Path) -> Vec<String> {
+        let config = config.display().to_string();
+        let words: Vec<String> = match self {
+            Peer::Doorward => {
+                let state = dir.join("doorward-state").display().to_string();
+                ["run", "--config", &config, "--state", &state, "--workers", "1"].map(str::to_owned).to_vec()
+            }
+            Peer::Nginx => ["-c", &config, "-e", "stderr"].map(str::to_owned).to_vec(),
+            Peer::Haproxy => ["-db", "-f", &config].map(str::to_owned).to_vec(),
+            Peer::Caddy => ["run", "--adapter", "caddyfile", "--config", &config].map(str::to_owned).to_vec(),
+        };
+        words
+    }
+}
+
+/// What all proxies are given alike.
+pub struct Ground {
+    /// Where configurations, logs and keys go.
+    pub dir: PathBuf,
+    /// Core of the proxies.
+    pub core: usize,
+    /// Port of the origin.
+    pub origin: u16,
+    /// Port of the origin's log sink.
+    pub log: u16,
+}
+
+impl Ground {
+    /// PEM of the certificate.
+    pub fn cert(&self) -> PathBuf {
+        self.dir.join("cert.pem")
+    }
+
+    /// Makes the P-256 certificate that all of them serve.
+    pub fn mint(&self) -> Result<(), Failure> {
+        let pair = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
+        let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+        fs::write(self.cert(), &cert)?;
+        fs::write(self.dir.join("key.pem"), &key)?;
+        fs::write(self.dir.join("both.pem"), cert + &key)?;
+        Ok(())
+    }
+}
+
+/// A proxy that serves.
+pub struct Serving {
+    /// Its processes.
+    pub process: Process,
+    /// HTTP/1.1 in the clear.
+    pub clear: SocketAddr,
+    /// HTTP/1.1 and HTTP/2 over TLS.
+    pub tls: SocketAddr,
+}
+
+impl Serving {
+    /// Writes the configuration, starts the proxy on its core and waits until both ports answer.
+    pub fn start(peer: Peer, program: &Path, ground: &Ground) -> Result<Serving, Failure> {
+        let [clear, tls, metrics] = free_ports()?;
+        let (file, template) = peer.template();
+        let path = |name: &str| ground.dir.join(name).display().to_string();
+        // A second instance of the same proxy shares nothing with the first.
+        let dir = ground.dir.join(format!("{}-{clear}", peer.name()));
+        fs::create_dir(&dir)?;
+        // Started as root, nginx would give its worker to a user who may not read our folder.
+        let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+        let words = [
+            ("@DIR@", dir.display().to_string()),
+            ("@CERT@", path("cert.pem")),
+            ("@KEY@", path("key.pem")),
+            ("@PEM@", path("both.pem")),
+            ("@HOST@", HOST.to_owned()),
+            ("@USER@", user.to_owned()),
+            ("@ORIGIN@", ground.origin.to_string()),
+            ("@LOG@", ground.log.to_string()),
+            ("@CLEAR@", clear.to_string()),
+            ("@TLS@", tls.to_string()),
+            ("@METRICS@", metrics.to_string()),
+        ];
+        let text = words.iter().fold(template.to_owned(), |text, (word, value)| text.replace(word, value));
+        let config = dir.join(file);
+        fs::write(&config, text)?;
+        let arguments = peer.arguments(&config, &dir);
+        let process = Process::start(peer.name(), ground.core, &dir, program, &arguments)?;
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut serving = Serving { process, clear: at(clear), tls: at(tls) };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while [serving.clear, serving.tls].iter().any(|address| TcpStream::connect(address).is_err()) {
+            if Instant::now() > deadline || !serving.process.is_running() {
+                let said = fs::read_to_string(dir.join(format!("{}.stderr", peer.name()))).unwrap_or_default();
+                return Err(format!("{} does not serve; it said: {}", peer.name(), said.trim()).into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(serving)
+    }
+}
+
+/// Ports that nobody listens on, below the range from which the kernel takes client ports.
+pub fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT], Failure> {
+    let mut held = Vec::new();
+    let mut ports = [0; COUNT];
+    for port in &mut ports {
+        let found = (0..1000).find_map(|_| {
+            let port = rand::random_range(12_000..30_000_u16);
+            TcpListener::bind(("127.0.0.1", port)).ok().map(|listener| (port, listener))
+        });
+        let (free, listener) = found.ok_or("no free port between 12000 and 30000")?;
+        *port = free;
+        held.push(listener);
+    }
+    Ok(ports)
+}

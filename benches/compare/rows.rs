@@ -1,0 +1,198 @@
+//! What is measured: one entry a row, in the order of the table. Adding a row is adding an entry.
+
+use crate::load::Kind;
+use crate::origin::LARGE;
+
+/// Something that the origin counts, in the order in which it prints its counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// Requests answered.
+    Requests,
+    /// Bytes of large bodies sent.
+    BytesOut,
+    /// Bytes of uploads received.
+    BytesIn,
+    /// WebSocket messages echoed.
+    Messages,
+}
+
+/// Who makes the load.
+#[derive(Clone, Copy, Debug)]
+pub enum Load {
+    /// `wrk`: HTTP/1.1 with one request in flight on each connection.
+    Wrk {
+        /// Over TLS or in the clear.
+        tls: bool,
+        /// What it asks for.
+        path: &'static str,
+        /// Connections.
+        connections: usize,
+    },
+    /// `h2load`: HTTP/2 over TLS.
+    H2load {
+        /// What it asks for.
+        path: &'static str,
+        /// Connections.
+        connections: usize,
+        /// Streams at once on each.
+        streams: usize,
+    },
+    /// A piece of our own.
+    Own {
+        /// Which.
+        kind: Kind,
+        /// Connections.
+        connections: usize,
+    },
+}
+
+/// How a row is measured.
+#[derive(Clone, Copy, Debug)]
+pub enum Measure {
+    /// CPU time of the proxy per unit of work under full load.
+    Cpu {
+        /// The load.
+        load: Load,
+        /// What is counted.
+        count: Count,
+        /// How many of these make one unit.
+        per: f64,
+        /// Microseconds in one shown unit of time.
+        scale: f64,
+    },
+    /// Growth of a freshly started proxy by so many connections that made one request and went idle.
+    Memory {
+        /// Connections.
+        connections: usize,
+    },
+    /// 99th percentile of latency at a share of what nginx can do on this core over HTTP/1.1 TLS.
+    Latency {
+        /// Connections.
+        connections: usize,
+        /// The share.
+        share: f64,
+    },
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Word for `--only`.
+    pub id: &'static str,
+    /// Its title.
+    pub title: &'static str,
+    /// Unit of its figures.
+    pub unit: &'static str,
+    /// How it is measured.
+    pub measure: Measure,
+}
+
+/// A row of CPU microseconds for each thing counted.
+const fn each(id: &'static str, title: &'static str, unit: &'static str, load: Load, count: Count) -> Row {
+    Row { id, title, unit, measure: Measure::Cpu { load, count, per: 1.0, scale: 1.0 } }
+}
+
+/// A row of CPU milliseconds for so many bytes.
+const fn bulk(
+    id: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    load: Load,
+    count: Count,
+    bytes: usize,
+) -> Row {
+    Row { id, title, unit, measure: Measure::Cpu { load, count, per: bytes as f64, scale: 1000.0 } }
+}
+
+/// The request that [`Measure::Latency`] takes nginx's capacity from.
+pub const SMALL_OVER_TLS: Load = Load::Wrk { tls: true, path: "/1k", connections: 64 };
+
+/// All rows.
+pub const ROWS: &[Row] = &[
+    each(
+        "h1-clear",
+        "HTTP/1.1 cleartext, 1 KiB, keep-alive, 64 connections",
+        "CPU µs/request",
+        Load::Wrk { tls: false, path: "/1k", connections: 64 },
+        Count::Requests,
+    ),
+    each(
+        "h1-tls",
+        "HTTP/1.1 TLS 1.3, 1 KiB, keep-alive, 64 connections",
+        "CPU µs/request",
+        SMALL_OVER_TLS,
+        Count::Requests,
+    ),
+    each(
+        "h2-tls",
+        "HTTP/2 TLS 1.3, 1 KiB, 16 connections x 16 streams",
+        "CPU µs/request",
+        Load::H2load { path: "/1k", connections: 16, streams: 16 },
+        Count::Requests,
+    ),
+    bulk(
+        "body-h1",
+        "10 MiB body, HTTP/1.1 TLS 1.3, 4 connections",
+        "CPU ms/body",
+        Load::Wrk { tls: true, path: "/10m", connections: 4 },
+        Count::BytesOut,
+        LARGE,
+    ),
+    bulk(
+        "body-h2",
+        "10 MiB body, HTTP/2 TLS 1.3, 4 connections",
+        "CPU ms/body",
+        Load::H2load { path: "/10m", connections: 4, streams: 1 },
+        Count::BytesOut,
+        LARGE,
+    ),
+    each(
+        "handshake",
+        "full TLS 1.3 handshake (P-256, X25519) + 1 request",
+        "CPU µs/connection",
+        Load::Own { kind: Kind::Handshake, connections: 16 },
+        Count::Requests,
+    ),
+    each(
+        "resume",
+        "resumed TLS 1.3 handshake + 1 request",
+        "CPU µs/connection",
+        Load::Own { kind: Kind::Resume, connections: 16 },
+        Count::Requests,
+    ),
+    Row {
+        id: "idle",
+        title: "memory per idle TLS connection, 1,000 connections",
+        unit: "KiB/connection",
+        measure: Measure::Memory { connections: 1000 },
+    },
+    bulk(
+        "upload-h1",
+        "1 GiB upload, HTTP/1.1 TLS 1.3, 2 connections",
+        "CPU ms/GiB",
+        Load::Own { kind: Kind::UploadH1, connections: 2 },
+        Count::BytesIn,
+        1 << 30,
+    ),
+    bulk(
+        "upload-h2",
+        "1 GiB upload, HTTP/2 TLS 1.3, 2 connections",
+        "CPU ms/GiB",
+        Load::Own { kind: Kind::UploadH2, connections: 2 },
+        Count::BytesIn,
+        1 << 30,
+    ),
+    each(
+        "websocket",
+        "WebSocket echo over TLS 1.3, 1 KiB, 64 connections",
+        "CPU µs/message",
+        Load::Own { kind: Kind::WebSocket, connections: 64 },
+        Count::Messages,
+    ),
+    Row {
+        id: "latency",
+        title: "p99 latency, HTTP/1.1 TLS 1.3, at 70 % of nginx's capacity",
+        unit: "µs",
+        measure: Measure::Latency { connections: 64, share: 0.7 },
+    },
+];
