@@ -6,6 +6,12 @@ pub mod config;
 pub mod telemetry;
 
 pub mod cert;
+pub mod upstream;
+
+pub mod snapshot;
 
 pub mod admin;
 pub mod provider;
+pub mod serve;
+
+pub mod app;

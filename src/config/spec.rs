@@ -64,6 +64,24 @@ pub struct Config {
     pub mail: Option<MailSpec>,
 }
 
+impl Config {
+    /// Every place where an address to forward to is written: upstreams, routes and paths.
+    pub fn targets(&self) -> impl Iterator<Item = &TargetSpec> {
+        let in_routes = self.routes.iter().flat_map(|route| {
+            let in_paths = route.paths.iter().filter_map(|path| match &path.action {
+                ActionSpec::Forward { to, .. } => to.as_ref(),
+                ActionSpec::Redirect { .. } | ActionSpec::Answer { .. } => None,
+            });
+            route.to.iter().chain(in_paths)
+        });
+        let written = in_routes.filter_map(|to| match to {
+            ToSpec::Address(target) => Some(target),
+            ToSpec::Upstream(_) => None,
+        });
+        self.upstreams.iter().map(|upstream| &upstream.target).chain(written)
+    }
+}
+
 /// One `allow` or `peers`: network names and addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AllowSpec {

@@ -1,0 +1,469 @@
+//! The control plane: the one writer. Takes orders from signals, the admin socket and the file watcher, makes snapshots off
+//! to the side, publishes them, and ends everything in order.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::load::{Prepared, Workshop};
+use super::{AppError, RunOptions, Running, limits, table};
+use crate::admin::{AdminSocket, Answer, Command, Order, Signal, Signals, serve_metrics, socket_path};
+use crate::cert::{SystemRoots, TlsFactory};
+use crate::config::{AcmeSpec, CertSource, Config, Diagnostic, Source};
+use crate::model::show_duration;
+use crate::provider::{ContentPrint, Watch};
+use crate::serve::{Cores, Doors, Plant, bind};
+use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
+use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
+use crate::upstream::follow;
+
+/// Orders that may wait; those who ask wait beyond that.
+const QUEUE: usize = 64;
+
+/// How often the end of the last exchange is looked for while draining.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The control plane of a running process.
+pub struct Control {
+    workshop: Arc<Workshop>,
+    publisher: Publisher,
+    cell: SnapshotCell,
+    cores: Cores,
+    doors: Doors,
+    metrics: Arc<Metrics>,
+    access_log: AccessLog,
+    readiness: Readiness,
+    config: Arc<Config>,
+    source: Source,
+    metrics_door: Option<(SocketAddr, oneshot::Sender<()>)>,
+    local_ca: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    orders: mpsc::Receiver<Order>,
+    signals: Signals,
+    watch: Watch,
+    files: Vec<PathBuf>,
+    began: Instant,
+}
+
+/// What files held when they were last read.
+type Seen = HashMap<PathBuf, Option<ContentPrint>>;
+
+fn look_at(files: &[PathBuf]) -> Seen {
+    files.iter().map(|file| (file.clone(), ContentPrint::of_file(file))).collect()
+}
+
+/// Sockets that were bound for a snapshot and are not in use yet; dropped, they are closed again.
+struct Bound {
+    doors: Vec<(SocketAddr, TcpListener)>,
+    metrics: Option<TcpListener>,
+}
+
+impl Control {
+    /// Builds everything and opens the doors. Inside the control runtime.
+    pub fn start(options: RunOptions) -> Result<Control, AppError> {
+        let began = Instant::now();
+        let RunOptions { config, state, workers, overlay } = options;
+        create_state(&state)?;
+        let workers = workers.unwrap_or_else(limits::usable_cores).max(1);
+        // One set of counters more than cores: for the threads that accept and control.
+        let metrics = Metrics::new(workers + 1);
+        limits::count_panics_in(&metrics, workers);
+        let workshop = Arc::new(Workshop {
+            path: config,
+            state: Some(state.clone()),
+            overlay,
+            factory: TlsFactory::new()?,
+            roots: SystemRoots::load(),
+            metrics: Arc::clone(&metrics),
+        });
+        let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = workshop.prepare(None)?;
+        tell(&warnings, &notices, &config);
+        let bound = bind_all(&snapshot, &[], None)?;
+
+        let access_log = AccessLog::start(snapshot.access_log, Sink::Stdout)
+            .map_err(|error| AppError::Start(std::io::Error::other(error)))?;
+        metrics.watch_access_log(&access_log);
+        let (cell, publisher) = SnapshotCell::new(snapshot);
+        let plant = Plant {
+            cell: cell.clone(),
+            metrics: Arc::clone(&metrics),
+            access_log: access_log.clone(),
+            via: via_name(&state).into(),
+        };
+        let cores = Cores::start(workers, &plant).map_err(AppError::Start)?;
+        let doors = Doors::start(cell.clone(), cores.clone(), Arc::clone(&metrics)).map_err(AppError::Start)?;
+        let signals = Signals::listen().map_err(AppError::Start)?;
+        let (inbox, orders) = mpsc::channel(QUEUE);
+        let socket = open_socket(&state, inbox);
+        let mut control = Control {
+            workshop,
+            publisher,
+            cell,
+            cores,
+            doors,
+            metrics,
+            access_log,
+            readiness: Readiness::new(),
+            config,
+            source,
+            metrics_door: None,
+            local_ca,
+            socket,
+            orders,
+            signals,
+            watch: Watch::start(),
+            files,
+            began,
+        };
+        control.watch.set_files(control.files.clone(), &Seen::new());
+        control.put_to_use(bound, &[]);
+        control.metrics.set_generation(1);
+        control.after_publishing();
+        Ok(control)
+    }
+
+    /// What is serving now.
+    pub fn running(&self) -> Running {
+        let snapshot = self.cell.load();
+        let listeners = snapshot.listeners.iter();
+        Running {
+            listeners: listeners.map(|l| (Arc::clone(&l.door.name), l.address, l.mode == Mode::Tls)).collect(),
+            metrics: snapshot.metrics.as_ref().map(|(address, _)| *address),
+            local_ca: self.local_ca.clone(),
+            socket: self.socket.clone(),
+            workers: self.cores.count(),
+        }
+    }
+
+    /// Carries out orders until one says stop, then drains.
+    pub async fn work(&mut self) {
+        tracing::info!(
+            routes = self.cell.load().routes.len(),
+            workers = self.cores.count(),
+            ready_in_ms = self.began.elapsed().as_millis(),
+            "serving"
+        );
+        loop {
+            tokio::select! {
+                signal = self.signals.next() => match signal {
+                    Signal::Stop => return self.stop().await,
+                    Signal::Reload => drop(self.reload("SIGHUP").await),
+                },
+                Some(Order { command, answer }) = self.orders.recv() => {
+                    let _ = answer.send(self.carry_out(command).await);
+                }
+                changed = self.watch.changed() => self.files_changed(&changed).await,
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, command: Command) -> Answer {
+        match command {
+            Command::Reload => self.reload("the admin socket").await,
+            Command::Routes => {
+                let rows = table::rows(&self.cell.load());
+                let json = serde_json::to_value(&rows).unwrap_or_default();
+                Answer::done(rows.to_string(), json)
+            }
+            Command::Status => self.status(),
+            Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
+        }
+    }
+
+    fn status(&self) -> Answer {
+        let snapshot = self.cell.load();
+        let (exchanges, connections) = self.cores.in_flight();
+        let json = serde_json::json!({
+            "generation": snapshot.generation,
+            "routes": snapshot.routes.len(),
+            "workers": self.cores.count(),
+            "connections": connections,
+            "requests_in_flight": exchanges,
+            "uptime_seconds": self.began.elapsed().as_secs(),
+            "listeners": snapshot.listeners.iter().map(|l| format!("{} {}", l.door.name, l.address)).collect::<Vec<_>>(),
+        });
+        let text = format!(
+            "generation {}: {} routes, {connections} connections, {exchanges} requests in flight\n",
+            snapshot.generation,
+            snapshot.routes.len()
+        );
+        Answer::done(text, json)
+    }
+
+    /// Some watched file has new content. A change of certificates alone is no reload: the file in force stays.
+    async fn files_changed(&mut self, changed: &[PathBuf]) {
+        if changed.contains(&self.workshop.path) {
+            drop(self.reload("the file").await);
+        } else {
+            self.refresh_files().await;
+        }
+    }
+
+    /// Reads routes.toml again. A faulty file changes nothing.
+    async fn reload(&mut self, by: &str) -> Answer {
+        let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
+        let began = Instant::now();
+        let prepared = tokio::task::spawn_blocking({
+            let (before, files) = (Arc::clone(&before), self.files.clone());
+            move || (look_at(&files), workshop.prepare(Some(&before)))
+        });
+        let outcome = match prepared.await {
+            Ok((seen, prepared)) => {
+                let outcome = match prepared {
+                    Ok(prepared) => self.adopt(prepared, &before),
+                    Err(faults) => Err(faults.to_string()),
+                };
+                // What was read just now, accepted or refused, is not to be read again by the watcher.
+                self.watch.set_files(self.files.clone(), &seen);
+                outcome
+            }
+            Err(_) => Err("the file could not be read: an internal error, see the log".to_owned()),
+        };
+        match outcome {
+            Ok(what) => {
+                self.metrics.reload_accepted(before.generation + 1);
+                tracing::info!(by, took_ms = began.elapsed().as_millis(), "reload {}: {what}", before.generation + 1);
+                Answer::done(format!("{what}\n"), serde_json::json!({ "generation": before.generation + 1 }))
+            }
+            Err(why) => {
+                self.metrics.reload_refused();
+                let text = format!("{why}\ngeneration {} stays in force\n", before.generation);
+                tracing::error!(by, "reload refused\n{text}");
+                Answer::refused(text)
+            }
+        }
+    }
+
+    /// Certificates (or the `ca` of an upstream) changed on disk: the same file, compiled anew.
+    async fn refresh_files(&mut self) {
+        let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
+        let (config, source) = (Arc::clone(&self.config), self.source.clone());
+        let prepared = tokio::task::spawn_blocking({
+            let before = Arc::clone(&before);
+            move || workshop.assemble(config, source, Vec::new(), Some(&before))
+        });
+        match prepared.await {
+            Ok(Ok(prepared)) => match self.adopt(prepared, &before) {
+                Ok(what) => {
+                    self.watch.set_files(self.files.clone(), &Seen::new());
+                    self.metrics.set_generation(before.generation + 1);
+                    tracing::info!(generation = before.generation + 1, "files read again: {what}");
+                }
+                Err(why) => tracing::error!("files read again, but: {why}"),
+            },
+            Ok(Err(faults)) => tracing::error!("files read again, but: {faults}"),
+            Err(error) => tracing::error!(%error, "files could not be read again"),
+        }
+    }
+
+    /// Puts a prepared snapshot in force: binds what is new first, so that a port that is taken refuses the whole.
+    fn adopt(&mut self, prepared: Prepared, before: &Snapshot) -> Result<String, String> {
+        let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = prepared;
+        let metrics_at = self.metrics_door.as_ref().map(|(address, _)| *address);
+        let bound = bind_all(&snapshot, &before.listeners, metrics_at).map_err(|error| error.to_string())?;
+        tell(&warnings, &notices, &config);
+        let what = changes(before, &snapshot);
+        self.publisher.publish(snapshot);
+        self.config = config;
+        self.source = source;
+        self.local_ca = local_ca;
+        self.put_to_use(bound, &before.listeners);
+        self.cores.published();
+        self.after_publishing();
+        self.files = files;
+        let (_, connections) = self.cores.in_flight();
+        let told: String =
+            notices.iter().chain(warnings.iter().map(|w| &w.message)).map(|n| format!("\nwarning: {n}")).collect();
+        Ok(format!("{what}; {connections} connections kept{told}"))
+    }
+
+    /// Opens what was bound, closes what the snapshot in force no longer has.
+    fn put_to_use(&mut self, bound: Bound, before: &[Listener]) {
+        let snapshot = self.cell.load();
+        for (address, socket) in bound.doors {
+            self.doors.open(address, socket);
+        }
+        for listener in before {
+            if snapshot.listener(listener.address).is_none() {
+                self.doors.close(listener.address);
+            }
+        }
+        let wanted = snapshot.metrics.as_ref().map(|(address, _)| *address);
+        if self.metrics_door.as_ref().map(|(address, _)| *address) != wanted {
+            // Dropping the sender stops the old one.
+            self.metrics_door = None;
+        }
+        if let (Some(address), Some(socket)) = (wanted, bound.metrics) {
+            self.metrics_door = self.open_metrics(socket).map(|stop| (address, stop));
+        }
+    }
+
+    fn open_metrics(&self, socket: TcpListener) -> Option<oneshot::Sender<()>> {
+        let listener = match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be served");
+                return None;
+            }
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let cell = self.cell.clone();
+        let admits = move |client| cell.load().metrics.as_ref().is_some_and(|(_, allow)| allow.list.admits(client));
+        let (metrics, readiness) = (Arc::clone(&self.metrics), self.readiness.clone());
+        tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            serve_metrics(listener, metrics, readiness, admits, stopped).await;
+        });
+        Some(stop)
+    }
+
+    /// What follows from a snapshot in force: names to resolve, the log's format, certificates in the metrics.
+    fn after_publishing(&mut self) {
+        let snapshot = self.cell.load();
+        for target in &snapshot.targets {
+            let upstream = &target.upstream;
+            if upstream.is_named() && upstream.claim_follower() {
+                tokio::spawn(follow(Arc::downgrade(upstream)));
+            }
+        }
+        self.access_log.set_format(snapshot.access_log);
+        let certificates = snapshot.certificates.iter();
+        self.metrics.set_certificates(
+            certificates
+                .flat_map(|c| c.names().iter().map(|name| (name.to_string(), c.not_after().unix_timestamp())))
+                .map(|(name, not_after_unix)| CertificateMetric { name, not_after_unix })
+                .collect(),
+        );
+    }
+
+    /// Stops accepting, lets what is in flight finish within `[drain] stop`, and leaves. A second signal leaves at once.
+    async fn stop(&mut self) {
+        let snapshot = self.cell.load();
+        self.readiness.drain();
+        for listener in &snapshot.listeners {
+            self.doors.close(listener.address);
+        }
+        self.cores.drain();
+        let (exchanges, connections) = self.cores.in_flight();
+        let limit = snapshot.drain.stop;
+        tracing::info!(exchanges, connections, within = show_duration(limit), "stopping: what is in flight finishes");
+        let cores = self.cores.clone();
+        let finished = async {
+            while cores.in_flight() != (0, 0) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = finished => tracing::info!("stopped, nothing was cut"),
+            () = tokio::time::sleep(limit) => {
+                let (exchanges, connections) = self.cores.in_flight();
+                tracing::warn!(exchanges, connections, "stopped, these were cut");
+            }
+            _ = self.signals.next() => tracing::warn!("stopped at once by a second signal"),
+        }
+        self.metrics_door = None;
+        self.cores.end();
+        self.access_log.clone().close();
+    }
+}
+
+/// Binds every address that is not open yet.
+fn bind_all(snapshot: &Snapshot, open: &[Listener], metrics_open: Option<SocketAddr>) -> Result<Bound, AppError> {
+    let bound = |address: SocketAddr, what: String| {
+        bind(address).map_err(|cause| {
+            let hint = match cause.kind() {
+                std::io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE or root",
+                std::io::ErrorKind::AddrInUse => {
+                    "; another process (or another table of this file) has it: `ss -ltnp` shows which"
+                }
+                _ => "",
+            };
+            AppError::Bind { address, what, cause, hint }
+        })
+    };
+    let mut doors = Vec::new();
+    for listener in &snapshot.listeners {
+        if !open.iter().any(|known| known.address == listener.address) {
+            doors.push((listener.address, bound(listener.address, format!("[listen.{}]", listener.door.name))?));
+        }
+    }
+    let metrics = match &snapshot.metrics {
+        Some((address, _)) if metrics_open != Some(*address) => Some(bound(*address, "[metrics]".to_owned())?),
+        _ => None,
+    };
+    Ok(Bound { doors, metrics })
+}
+
+fn create_state(state: &std::path::Path) -> Result<(), AppError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let failed = |cause| AppError::State { path: state.to_owned(), cause };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(failed)
+}
+
+/// The admin socket is a convenience: without it, signals and the watcher still work.
+fn open_socket(state: &std::path::Path, orders: mpsc::Sender<Order>) -> Option<PathBuf> {
+    let path = socket_path(std::env::var_os("RUNTIME_DIRECTORY").as_deref(), state);
+    match AdminSocket::bind(&path) {
+        Ok(socket) => {
+            tokio::spawn(async move {
+                if let Err(error) = socket.serve(orders).await {
+                    tracing::warn!(%error, "the admin socket is gone; signals and file changes still reload");
+                }
+            });
+            Some(path)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no admin socket; signals and file changes still reload");
+            None
+        }
+    }
+}
+
+/// Our name in Via: the same after a restart, another one on another machine or with another state folder.
+fn via_name(state: &std::path::Path) -> String {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = std::hash::DefaultHasher::new();
+    rustix::system::uname().nodename().to_bytes().hash(&mut hasher);
+    std::fs::canonicalize(state).unwrap_or_else(|_| state.to_owned()).hash(&mut hasher);
+    format!("doorward-{:08x}", hasher.finish() & 0xffff_ffff)
+}
+
+/// Says what is worth knowing about an accepted file.
+fn tell(warnings: &[Diagnostic], notices: &[String], config: &Config) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    let idle = not_acted_on(config);
+    if !idle.is_empty() {
+        tracing::warn!("accepted, but not acted on by this version: {}", idle.join(", "));
+    }
+}
+
+/// Tables that are checked for form and wait for a later version.
+fn not_acted_on(config: &Config) -> Vec<String> {
+    let mut idle = Vec::new();
+    for spec in &config.certs {
+        if let CertSource::Acme(AcmeSpec { .. }) = &spec.source {
+            idle.push(format!("[cert.{}] (issuing; the local CA serves its names)", spec.id.value));
+        }
+        if !spec.exports.is_empty() {
+            idle.push(format!("[[cert.{}.export]]", spec.id.value));
+        }
+    }
+    if config.docker.is_some() {
+        idle.push("[docker]".to_owned());
+    }
+    if config.mail.is_some() {
+        idle.push("[mail]".to_owned());
+    }
+    idle
+}

@@ -1,0 +1,258 @@
+//! From the file on disk to a snapshot ready to be published: read, check, certificates, compile, promises. Changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::Overlay;
+use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
+use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Source, VerifySpec};
+use crate::model::HostPattern;
+use crate::snapshot::{Parts, Snapshot, broken_promises, compile};
+use crate::telemetry::Metrics;
+
+/// What outlives snapshots and is needed to make one.
+pub struct Workshop {
+    /// routes.toml.
+    pub path: PathBuf,
+    /// The state folder; `None` when nothing may be written (`check`).
+    pub state: Option<PathBuf>,
+    /// See [`Overlay`].
+    pub overlay: Option<Overlay>,
+    /// TLS configurations share one ticketer.
+    pub factory: TlsFactory,
+    /// The system's roots.
+    pub roots: SystemRoots,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A snapshot that keeps every promise, and what it was made from.
+pub struct Prepared {
+    /// Ready to be published.
+    pub snapshot: Snapshot,
+    /// The checked file.
+    pub config: Arc<Config>,
+    /// Its text, for later messages.
+    pub source: Source,
+    /// What to tell, though it is no fault.
+    pub warnings: Vec<Diagnostic>,
+    /// Faults of the surroundings rather than of the file: certificate files that cannot be read, and the like.
+    pub notices: Vec<String>,
+    /// The local CA's certificate, if it serves any name.
+    pub local_ca: Option<PathBuf>,
+    /// Every file that this snapshot depends on.
+    pub files: Vec<PathBuf>,
+}
+
+impl Workshop {
+    /// Reads the file and makes a snapshot of it.
+    pub fn prepare(&self, previous: Option<&Snapshot>) -> Result<Prepared, Faults> {
+        let Checked { mut config, warnings, source } = config::load(&self.path)?;
+        if let Some(overlay) = &self.overlay {
+            overlay(&mut config);
+        }
+        self.assemble(Arc::new(config), source, warnings, previous)
+    }
+
+    /// Makes a snapshot of a file that was checked before: certificates are read anew.
+    pub fn assemble(
+        &self,
+        config: Arc<Config>,
+        source: Source,
+        mut warnings: Vec<Diagnostic>,
+        previous: Option<&Snapshot>,
+    ) -> Result<Prepared, Faults> {
+        let mut notices = Vec::new();
+        let (served, is_all_read) = self.certificates(&config, previous, &mut notices);
+        let covering = CertTable::build(served.clone(), config.domain.as_ref().map(|domain| &domain.value));
+        let uncovered = uncovered_names(&config, &covering);
+        if is_all_read {
+            warnings.extend(uncovered_warnings(&config, &source, &uncovered));
+        }
+        let (certificates, local_ca) = self.with_local_ca(&config, served, covering, &uncovered, &mut notices);
+        let generation = previous.map_or(1, |before| before.generation + 1);
+        let parts =
+            Parts { config: &config, certificates, previous, metrics: &self.metrics, roots: &self.roots, generation };
+        let snapshot = compile(parts);
+        let broken: Vec<Diagnostic> = broken_promises(&snapshot, &config.expects)
+            .into_iter()
+            .map(|broken| {
+                source.fault(
+                    broken.expect.is.span,
+                    "this promise is broken",
+                    broken.found,
+                    "change the rule named here, or the promise if it is no longer meant",
+                )
+            })
+            .collect();
+        if !broken.is_empty() {
+            return Err(Faults { faults: broken, warnings });
+        }
+        let files = files_of(&self.path, &config);
+        Ok(Prepared { snapshot, config, source, warnings, notices, local_ca, files })
+    }
+
+    /// The certificates that the file names. One that cannot be read, or whose key does not fit, is served in its last
+    /// good version; without one, its names fall to the local CA.
+    fn certificates(
+        &self,
+        config: &Config,
+        previous: Option<&Snapshot>,
+        notices: &mut Vec<String>,
+    ) -> (Vec<Arc<Certificate>>, bool) {
+        let mut served = Vec::new();
+        let mut is_all_read = true;
+        for spec in &config.certs {
+            let CertSource::Files { cert, key } = &spec.source else { continue };
+            if let Some(exposed) = crate::cert::key_exposure(&key.value) {
+                notices.push(exposed.to_string());
+            }
+            match self.factory.load_pair(Arc::clone(&spec.id.value), &cert.value, &key.value) {
+                Ok(certificate) => served.push(Arc::new(certificate)),
+                Err(error) => {
+                    is_all_read = false;
+                    let last =
+                        previous.and_then(|before| before.certificates.iter().find(|c| *c.id() == spec.id.value));
+                    let meanwhile = match last {
+                        Some(_) => "the last good pair stays in force",
+                        None => "the local CA serves its names meanwhile",
+                    };
+                    notices.push(format!("[cert.{}]: {error}; {meanwhile}", spec.id.value));
+                    served.extend(last.map(Arc::clone));
+                }
+            }
+        }
+        (served, is_all_read)
+    }
+
+    fn with_local_ca(
+        &self,
+        config: &Config,
+        mut served: Vec<Arc<Certificate>>,
+        covering: CertTable,
+        uncovered: &[HostPattern],
+        notices: &mut Vec<String>,
+    ) -> (CertTable, Option<PathBuf>) {
+        let Some(state) = &self.state else { return (covering, None) };
+        if uncovered.is_empty() {
+            return (covering, None);
+        }
+        let minted = LocalCa::open(state, uncovered, OffsetDateTime::now_utc())
+            .and_then(|ca| Ok((ca.issue(&self.factory, uncovered)?, ca.root_path())));
+        match minted {
+            Ok((certificates, root)) => {
+                served.extend(certificates.into_iter().map(Arc::new));
+                (CertTable::build(served, config.domain.as_ref().map(|domain| &domain.value)), Some(root))
+            }
+            Err(error) => {
+                notices.push(format!("the local CA cannot serve {} names: {error}", uncovered.len()));
+                (covering, None)
+            }
+        }
+    }
+}
+
+/// Names that a TLS door serves and no certificate of the file covers.
+fn uncovered_names(config: &Config, covering: &CertTable) -> Vec<HostPattern> {
+    let has_tls = |public: bool| config.doors.iter().any(|door| door.public_names == public && !door.https.is_empty());
+    let (local, public) = (has_tls(false), has_tls(true));
+    let mut names = Vec::new();
+    for route in &config.routes {
+        if local && route.host != HostPattern::Any {
+            names.push(route.host.clone());
+        }
+        if public {
+            names.extend(route.public.iter().map(|name| HostPattern::Exact(name.value.clone())));
+        }
+    }
+    names.retain(|name| match name {
+        HostPattern::Exact(name) => covering.covering(name.as_str()).is_none(),
+        // A wildcard certificate covers exactly this pattern, or does not.
+        HostPattern::Wildcard(base) => covering.covering(&format!("any.{base}")).is_none(),
+        HostPattern::Any => false,
+    });
+    if names.is_empty() && (local || public) && covering.iter().next().is_none() {
+        // A TLS door with nothing but a catch-all still needs something to show.
+        names.extend(config.domain.as_ref().map(|domain| HostPattern::Exact(domain.value.clone())));
+    }
+    names
+}
+
+/// One warning for each route of the file whose name no certificate covers, nor will once ordered.
+fn uncovered_warnings(config: &Config, source: &Source, uncovered: &[HostPattern]) -> Vec<Diagnostic> {
+    let ordered: Vec<&HostPattern> = config
+        .certs
+        .iter()
+        .filter_map(|cert| match &cert.source {
+            CertSource::Acme(order) => Some(order.names.iter().map(|name| &name.value)),
+            CertSource::Files { .. } => None,
+        })
+        .flatten()
+        .collect();
+    let is_ordered = |name: &HostPattern| {
+        ordered.iter().any(|order| match (order, name) {
+            (HostPattern::Wildcard(base), HostPattern::Exact(name)) => {
+                name.as_str().split_once('.').is_some_and(|(_, parent)| parent == base.as_str())
+            }
+            (order, name) => *order == name,
+        })
+    };
+    let routes = config.routes.iter().filter(|route| uncovered.contains(&route.host) && !is_ordered(&route.host));
+    routes
+        .map(|route| {
+            source.warning(
+                route.name.span,
+                format!("no certificate covers `{}`", route.host),
+                "the local CA serves it, which browsers do not know",
+                "add the name to a [cert.*], or nothing if the local CA is enough",
+            )
+        })
+        .collect()
+}
+
+/// Every file whose content counts: a change of any is read anew.
+fn files_of(path: &Path, config: &Config) -> Vec<PathBuf> {
+    let mut files = vec![path.to_owned()];
+    for spec in &config.certs {
+        if let CertSource::Files { cert, key } = &spec.source {
+            files.extend([cert.value.clone(), key.value.clone()]);
+        }
+    }
+    for target in config.targets() {
+        if let VerifySpec::Ca(path) = &target.verify {
+            files.push(path.clone());
+        }
+    }
+    files.sort();
+    files.dedup();
+    files
+}
+
+/// Files that the file names but that are not here: no fault, `check` may run on another machine.
+pub fn missing_files(config: &Config, source: &Source) -> Vec<Diagnostic> {
+    let mut named = Vec::new();
+    for spec in &config.certs {
+        match &spec.source {
+            CertSource::Files { cert, key } => named.extend([cert, key]),
+            CertSource::Acme(order) => {
+                if let ChallengeSpec::Dns(dns) = &order.challenge {
+                    named.extend(dns.token_file.iter().chain(&dns.key_file));
+                }
+                named.extend(order.ca.ca.iter().chain(&order.ca.eab_key_file));
+            }
+        }
+    }
+    let absent = named.into_iter().filter(|path| !path.value.exists());
+    absent
+        .map(|path| {
+            source.warning(
+                path.span,
+                format!("{} is not on this machine", path.value.display()),
+                "missing here",
+                "`run` serves the local CA until it is there",
+            )
+        })
+        .collect()
+}

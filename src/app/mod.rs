@@ -1,0 +1,97 @@
+//! The whole: builds every part, starts it, reloads it, and ends it in order. The only room that knows all others.
+
+mod check;
+mod control;
+mod limits;
+mod load;
+mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use check::{CheckReport, check};
+pub use table::{RouteRow, RouteRows, table};
+
+use crate::config::{Config, Faults};
+
+/// Changes applied to every accepted file before it is compiled: the demo's.
+pub type Overlay = Arc<dyn Fn(&mut Config) + Send + Sync>;
+
+/// What `run` is told.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// routes.toml.
+    pub config: PathBuf,
+    /// Where certificates, keys and the admin socket are kept; created with mode 0700.
+    pub state: PathBuf,
+    /// Data cores. Default: the cores that the process may use (affinity and cgroup respected).
+    pub workers: Option<usize>,
+    /// See [`Overlay`].
+    pub overlay: Option<Overlay>,
+}
+
+/// What is serving.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Every address listened on: door, address, whether TLS.
+    pub listeners: Vec<(Arc<str>, SocketAddr, bool)>,
+    /// Where metrics are read.
+    pub metrics: Option<SocketAddr>,
+    /// The local CA's certificate, if it serves any name.
+    pub local_ca: Option<PathBuf>,
+    /// The admin socket, if it could be opened.
+    pub socket: Option<PathBuf>,
+    /// Data cores.
+    pub workers: usize,
+}
+
+/// Why `run` did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The file is faulty.
+    #[error("{0}")]
+    Faults(#[from] Faults),
+    /// An address cannot be listened on.
+    #[error("{address} ({what}) cannot be listened on: {cause}{hint}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Which table wants it.
+        what: String,
+        /// The system's answer.
+        cause: std::io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The state folder cannot be used.
+    #[error("{path}: the state folder cannot be used: {cause}; name another with `--state`", path = path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// The system's answer.
+        cause: std::io::Error,
+    },
+    /// Certificates cannot be handled at all.
+    #[error("{0}")]
+    Certificates(#[from] crate::cert::CertError),
+    /// A thread or runtime could not be started.
+    #[error("a part of the process could not be started: {0}")]
+    Start(std::io::Error),
+}
+
+/// Serves until a signal ends it. `ready` is called once, when every door is open.
+pub fn run(options: RunOptions, ready: impl FnOnce(&Running)) -> Result<(), AppError> {
+    limits::raise_descriptors();
+    limits::count_panics();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Start)?;
+    let outcome = runtime.block_on(async {
+        let mut control = control::Control::start(options)?;
+        ready(&control.running());
+        control.work().await;
+        Ok(())
+    });
+    // A DNS lookup that hangs in the blocking pool must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}

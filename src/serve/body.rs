@@ -1,0 +1,258 @@
+//! Bodies on their way through: counted, limited, watched for silence, never kept.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+
+use super::exchange::{Exchange, On};
+use crate::model::Refusal;
+
+/// Why a body ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// We end it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The other side ended it.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+}
+
+/// A request body on its way to the upstream.
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// The client's.
+    Client(ClientBody),
+}
+
+/// What the client sends, counted and watched.
+pub struct ClientBody {
+    inner: Incoming,
+    exchange: Rc<Exchange>,
+    limit: u64,
+}
+
+impl RequestBody {
+    /// The body of a request, limited to `limit` bytes.
+    pub fn new(inner: Incoming, exchange: &Rc<Exchange>, limit: Option<u64>) -> RequestBody {
+        if inner.is_end_stream() {
+            exchange.upload.is_done.set(true);
+            return RequestBody::Empty;
+        }
+        let limit = limit.unwrap_or(u64::MAX);
+        RequestBody::Client(ClientBody { inner, exchange: Rc::clone(exchange), limit })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Client(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Client(body) => body.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Client(body) => body.inner.size_hint(),
+        }
+    }
+}
+
+impl ClientBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let exchange = &self.exchange;
+        let now = exchange.core.now();
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Pending => {
+                if exchange.upload.is_expired() {
+                    return self.refuse(Refusal::BodyTimeout);
+                }
+                exchange.upload.wait(now, cx);
+                Poll::Pending
+            }
+            Poll::Ready(None) => {
+                exchange.upload.receive(0, now);
+                exchange.upload.is_done.set(true);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    let total = exchange.bytes_in.get() + data.len() as u64;
+                    exchange.bytes_in.set(total);
+                    exchange.upload.receive(data.len(), now);
+                    // An upload that moves is life on this exchange: the upstream may answer after the last byte.
+                    exchange.download.progress(now);
+                    if exchange.upload.is_expired() {
+                        return self.refuse(Refusal::BodyTimeout);
+                    }
+                    if total > self.limit {
+                        return self.refuse(Refusal::BodyLimit);
+                    }
+                }
+                if self.inner.is_end_stream() {
+                    exchange.upload.is_done.set(true);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.exchange.refusal.set(Some(refusal));
+        Poll::Ready(Some(Err(BodyError::Refused(refusal))))
+    }
+}
+
+/// An answer's body on its way to the client.
+pub struct ResponseBody {
+    kind: Kind,
+    exchange: Rc<Exchange>,
+}
+
+enum Kind {
+    Own(Option<Bytes>),
+    Upstream(Incoming, Option<Lease>),
+}
+
+/// The upstream connection that an answer is read from; goes back to the pool when the answer ends.
+pub struct Lease {
+    /// The connection.
+    pub sender: SendRequest<RequestBody>,
+    /// Its target's id.
+    pub target: u64,
+}
+
+impl ResponseBody {
+    /// A body of our own.
+    pub fn own(body: Bytes, exchange: &Rc<Exchange>) -> ResponseBody {
+        let body = (!body.is_empty()).then_some(body);
+        ResponseBody { kind: Kind::Own(body), exchange: Rc::clone(exchange) }
+    }
+
+    /// The upstream's body; the connection is given back at its end.
+    pub fn upstream(inner: Incoming, lease: Lease, exchange: &Rc<Exchange>) -> ResponseBody {
+        let mut body = ResponseBody { kind: Kind::Upstream(inner, Some(lease)), exchange: Rc::clone(exchange) };
+        body.finish_if_ended();
+        body
+    }
+
+    /// Gives the connection back once nothing more will come on it for this exchange.
+    fn finish_if_ended(&mut self) {
+        if let Kind::Upstream(inner, lease) = &mut self.kind
+            && inner.is_end_stream()
+        {
+            self.exchange.download.end();
+            release(lease.take(), &self.exchange);
+        }
+    }
+
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Kind::Upstream(inner, lease) = &mut self.kind else { return Poll::Ready(None) };
+        let exchange = &self.exchange;
+        let wait = &exchange.download;
+        let idle = exchange.route.get().map_or(BODY_DEFAULT_IDLE, |route| route.idle);
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Pending => {
+                if wait.is_expired() {
+                    exchange.detail.replace(Some("the upstream stopped in the middle of its answer".to_owned()));
+                    return Poll::Ready(Some(Err(BodyError::Refused(Refusal::UpstreamTimeout))));
+                }
+                wait.begin(On::Upstream, exchange.core.now(), idle);
+                wait.wake(cx);
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    exchange.bytes_out.set(exchange.bytes_out.get() + data.len() as u64);
+                }
+                wait.begin(On::ClientReading, exchange.core.now(), idle);
+                self.finish_if_ended();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                wait.end();
+                exchange.detail.replace(Some(format!("the upstream broke off its answer: {error}")));
+                Poll::Ready(Some(Err(BodyError::Broken(error))))
+            }
+            Poll::Ready(None) => {
+                wait.end();
+                release(lease.take(), exchange);
+                exchange.is_complete.set(true);
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+/// Silence allowed where no route is known; never used, an upstream body has a route.
+const BODY_DEFAULT_IDLE: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// A connection may serve again only if the upstream got the whole request: else what follows on it would be read as the
+/// rest of the body.
+fn release(lease: Option<Lease>, exchange: &Exchange) {
+    if let Some(Lease { sender, target }) = lease
+        && exchange.upload.is_done.get()
+    {
+        exchange.core.pool.put(target, sender, exchange.core.now());
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match &mut this.kind {
+            Kind::Own(body) => {
+                let Some(body) = body.take() else { return Poll::Ready(None) };
+                this.exchange.bytes_out.set(body.len() as u64);
+                Poll::Ready(Some(Ok(Frame::data(body))))
+            }
+            Kind::Upstream(..) => this.poll_upstream(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(body) => body.is_none(),
+            Kind::Upstream(inner, _) => inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Upstream(inner, _) => inner.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // hyper does not ask once more after the last byte of a body whose length it knows.
+        if self.is_end_stream() {
+            self.exchange.is_complete.set(true);
+        }
+        self.exchange.download.end();
+    }
+}

@@ -1,0 +1,164 @@
+//! The client's socket as hyper reads and writes it, with a note of when a request head began: the sweeper ends heads that
+//! take too long. Passes bytes through, copies none.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+
+use hyper::rt::ReadBufCursor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// What a client connection is doing, as far as its bytes tell. Shared with the socket, which must be `Send` for upgrades;
+/// touched by one core only, so plain loads and stores suffice.
+#[derive(Debug, Default)]
+pub struct Activity {
+    phase: AtomicU8,
+    since: AtomicU32,
+}
+
+/// Phases of a client connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Phase {
+    /// TLS handshake, or nothing received yet.
+    Opening = 0,
+    /// No request and no byte of one.
+    Idle = 1,
+    /// A request head has begun.
+    Head = 2,
+    /// Requests are being served.
+    Busy = 3,
+}
+
+impl Activity {
+    /// The phase, and the tick since when.
+    pub fn phase(&self) -> (Phase, u32) {
+        let phase = match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Opening,
+            1 => Phase::Idle,
+            2 => Phase::Head,
+            _ => Phase::Busy,
+        };
+        (phase, self.since.load(Ordering::Relaxed))
+    }
+
+    /// Enters a phase at a tick.
+    pub fn enter(&self, phase: Phase, tick: u32) {
+        self.since.store(tick, Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+}
+
+/// The coarse clock of a core: ticks since its start, written by the sweeper.
+#[derive(Debug, Default)]
+pub struct Clock(AtomicU32);
+
+impl Clock {
+    /// Now, in ticks.
+    pub fn tick(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the clock.
+    pub fn set(&self, tick: u32) {
+        self.0.store(tick, Ordering::Relaxed);
+    }
+}
+
+/// A client's socket.
+pub struct ClientIo {
+    socket: Socket,
+    activity: Arc<Activity>,
+    clock: Arc<Clock>,
+}
+
+enum Socket {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl ClientIo {
+    /// A cleartext socket.
+    pub fn plain(stream: TcpStream, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+        ClientIo { socket: Socket::Plain(stream), activity, clock }
+    }
+
+    /// A TLS socket.
+    pub fn tls(stream: TlsStream<TcpStream>, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+        ClientIo { socket: Socket::Tls(Box::new(stream)), activity, clock }
+    }
+}
+
+impl hyper::rt::Read for ClientIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let filled = {
+            // SAFETY: the bytes are only handed to `ReadBuf::uninit`, which writes initialised bytes and never
+            // de-initialises; hyper's own tokio adapter does the same.
+            #[expect(unsafe_code, reason = "hyper's read buffer can be reached in no other way")]
+            let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
+            let polled = match &mut this.socket {
+                Socket::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                Socket::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            };
+            match polled {
+                Poll::Ready(Ok(())) => buffer.filled().len(),
+                other => return other,
+            }
+        };
+        // SAFETY: that many bytes were filled just above.
+        #[expect(unsafe_code, reason = "hyper's read buffer can be reached in no other way")]
+        unsafe {
+            cursor.advance(filled);
+        }
+        if filled > 0 && this.activity.phase().0 == Phase::Idle {
+            this.activity.enter(Phase::Head, this.clock.tick());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for ClientIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.socket {
+            Socket::Plain(stream) => stream.is_write_vectored(),
+            Socket::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().socket {
+            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! One client connection: TLS handshake, then HTTP/1.1 or HTTP/2 until either side has had enough.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::body::ResponseBody;
+use super::client_io::{Activity, ClientIo, Phase};
+use super::core::{Core, SECOND};
+use super::exchange::Exchange;
+use super::request;
+use crate::cert::Certificate;
+use crate::snapshot::{Listener, Mode};
+use crate::telemetry::HandshakeFailure;
+
+/// The TLS handshake, from accept to finished. A phone on bad radio needs a few seconds.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A keep-alive connection without a request, an HTTP/2 connection without a stream, or one that never sent a byte.
+const IDLE: u32 = 60 * SECOND;
+
+/// A request head, from its first byte to its end.
+const HEAD: u32 = 30 * SECOND;
+
+/// How long a connection that was asked to close may take before it is cut, if nothing is in flight on it.
+const GRACE: u32 = 5 * SECOND;
+
+/// Bytes of a request head: line and fields.
+const MOST_HEAD: usize = 64 * 1024;
+
+/// Fields of a request head.
+const MOST_FIELDS: usize = 200;
+
+/// Concurrent streams of one HTTP/2 connection.
+const MOST_STREAMS: u32 = 128;
+
+/// One client connection, as its exchanges and the sweeper see it.
+pub struct Connection {
+    /// Where it came in, as it was then; what counts for a request is the listener of its own snapshot.
+    pub listener: Listener,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The certificate that was served; `None` on cleartext.
+    pub certificate: Option<Arc<Certificate>>,
+    activity: Arc<Activity>,
+    streams: Cell<u32>,
+    closing_since: Cell<Option<u32>>,
+    waker: RefCell<Option<Waker>>,
+    task: RefCell<Option<AbortHandle>>,
+}
+
+impl Connection {
+    /// An exchange began on it.
+    pub fn stream_began(&self) {
+        self.streams.set(self.streams.get() + 1);
+        self.activity.enter(Phase::Busy, 0);
+    }
+
+    /// An exchange ended on it.
+    pub fn stream_ended(&self, core: &Core) {
+        self.streams.set(self.streams.get().saturating_sub(1));
+        if self.streams.get() == 0 {
+            self.activity.enter(Phase::Idle, core.tick());
+        }
+    }
+
+    /// Asks it to end: GOAWAY or `Connection: close`, then closed once nothing is in flight.
+    pub fn close(&self, tick: u32) {
+        if self.closing_since.get().is_none() {
+            self.closing_since.set(Some(tick));
+            if let Some(waker) = self.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Cuts it.
+    pub fn abort(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.abort();
+        }
+    }
+
+    /// Judges its phase; called by the core's sweeper.
+    pub fn sweep(&self, tick: u32) {
+        let (phase, since) = self.activity.phase();
+        let spent = tick.saturating_sub(since);
+        if let Some(closing) = self.closing_since.get() {
+            if self.streams.get() == 0 && tick.saturating_sub(closing) >= GRACE {
+                self.abort();
+            }
+        } else if phase == Phase::Head && spent >= HEAD && self.streams.get() == 0 {
+            self.abort();
+        } else if matches!(phase, Phase::Idle | Phase::Opening) && spent >= IDLE {
+            self.close(tick);
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing_since.get().is_some()
+    }
+}
+
+/// Serves an accepted connection to its end. Spawned on the core that it was given to.
+pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener: Listener) {
+    let _open = Open::new(&core);
+    let activity = Arc::new(Activity::default());
+    activity.enter(Phase::Opening, core.tick());
+    let (io, certificate, is_h2) = match listener.mode {
+        Mode::Plain | Mode::Redirect(_) => {
+            (ClientIo::plain(stream, Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
+        }
+        Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, stream)).await {
+            Ok(Ok((stream, certificate))) => {
+                let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let io = ClientIo::tls(stream, Arc::clone(&activity), Arc::clone(&core.clock));
+                (io, Some(certificate), is_h2)
+            }
+            failed => {
+                let cause = match failed {
+                    Ok(Err(error)) => failure_of(&error),
+                    _ => HandshakeFailure::Timeout,
+                };
+                core.metrics.core(core.index).handshake_failed(cause);
+                return;
+            }
+        },
+    };
+    activity.enter(Phase::Idle, core.tick());
+    let connection = Rc::new(Connection {
+        listener,
+        peer,
+        certificate,
+        activity,
+        streams: Cell::new(0),
+        closing_since: Cell::new(None),
+        waker: RefCell::default(),
+        task: RefCell::default(),
+    });
+    let key = core.connected(Rc::clone(&connection));
+    let _registered = Registered { core: Rc::clone(&core), key };
+    // hyper's connection lives in a task of its own so that the sweeper can cut it from outside.
+    let task = tokio::task::spawn_local(drive(Rc::clone(&core), Rc::clone(&connection), io, is_h2));
+    connection.task.replace(Some(task.abort_handle()));
+    let _ = task.await;
+}
+
+/// The handshake, with the certificate chosen by SNI from the snapshot of this moment.
+async fn handshake(core: &Core, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Arc<Certificate>)> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let certificate = {
+        let snapshot = core.cell.load();
+        let name = start.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        let found = snapshot.certificates.find(name.as_deref());
+        Arc::clone(found.ok_or_else(|| io::Error::other("there is no certificate at all"))?)
+    };
+    let stream = start.into_stream(Arc::clone(certificate.server_config())).await?;
+    Ok((stream, certificate))
+}
+
+fn failure_of(error: &io::Error) -> HandshakeFailure {
+    use tokio_rustls::rustls::Error;
+    match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(_)) => HandshakeFailure::Alert,
+        Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => HandshakeFailure::NotTls,
+        Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => HandshakeFailure::NoAgreement,
+        Some(_) => HandshakeFailure::Other,
+        None => HandshakeFailure::Closed,
+    }
+}
+
+async fn drive(core: Rc<Core>, connection: Rc<Connection>, io: ClientIo, is_h2: bool) {
+    let service = Gateway { core: Rc::clone(&core), connection: Rc::clone(&connection), stream: Rc::default() };
+    if is_h2 {
+        let executor = Streams { last: Rc::clone(&service.stream) };
+        let mut builder = http2::Builder::new(executor);
+        builder
+            .max_concurrent_streams(MOST_STREAMS)
+            .initial_stream_window_size(256 * 1024)
+            .initial_connection_window_size(1024 * 1024)
+            .max_send_buf_size(256 * 1024)
+            .max_header_list_size(u32::try_from(MOST_HEAD).unwrap_or(u32::MAX));
+        let serving = builder.serve_connection(io, service);
+        run(serving, &connection, |serving| serving.graceful_shutdown()).await;
+    } else {
+        let mut builder = http1::Builder::new();
+        builder.max_headers(MOST_FIELDS).max_header_size(MOST_HEAD).half_close(false);
+        let serving = builder.serve_connection(io, service).with_upgrades();
+        run(serving, &connection, |serving| serving.graceful_shutdown()).await;
+    }
+}
+
+/// Polls hyper's connection to its end, and tells it once when it was asked to close.
+async fn run<C>(serving: C, connection: &Connection, shut_down: impl Fn(Pin<&mut C>))
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut serving = pin!(serving);
+    let mut was_told = false;
+    let ended = std::future::poll_fn(|cx: &mut Context<'_>| {
+        if connection.is_closing() && !was_told {
+            was_told = true;
+            shut_down(serving.as_mut());
+        } else if !was_told {
+            connection.waker.replace(Some(cx.waker().clone()));
+        }
+        serving.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await
+        && error.is_parse()
+    {
+        tracing::debug!(peer = %connection.peer, %error, "not HTTP, or broken");
+    }
+}
+
+/// hyper's view of us: a request in, a future of its answer out.
+struct Gateway {
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    stream: Rc<RefCell<Option<Rc<Exchange>>>>,
+}
+
+impl Service<Request<Incoming>> for Gateway {
+    type Response = http::Response<ResponseBody>;
+    type Error = std::convert::Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let exchange = Exchange::begin(&self.core, &self.connection, &request);
+        if request.version() == http::Version::HTTP_2 {
+            self.stream.replace(Some(Rc::clone(&exchange)));
+        }
+        Answering(Box::pin(request::handle(exchange, request)))
+    }
+}
+
+/// The future of one answer.
+pub struct Answering(Pin<Box<dyn Future<Output = http::Response<ResponseBody>>>>);
+
+impl Future for Answering {
+    type Output = Result<http::Response<ResponseBody>, std::convert::Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// Runs the streams of one HTTP/2 connection on this core. hyper calls the service and then spawns that stream's task in the
+/// same breath: so the exchange begun last is the one whose task this is, and can be cut alone.
+#[derive(Clone)]
+struct Streams {
+    last: Rc<RefCell<Option<Rc<Exchange>>>>,
+}
+
+impl<F: Future + 'static> Executor<F> for Streams
+where
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        let task = tokio::task::spawn_local(future);
+        if let Some(exchange) = self.last.borrow_mut().take() {
+            exchange.task.replace(Some(task.abort_handle()));
+        }
+    }
+}
+
+/// Counts an open connection for as long as it is held.
+struct Open(Rc<Core>);
+
+impl Open {
+    fn new(core: &Rc<Core>) -> Open {
+        core.metrics.core(core.index).connection_opened();
+        Open(Rc::clone(core))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.core(self.0.index).connection_closed();
+        self.0.load.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Keeps the connection where the sweeper finds it.
+struct Registered {
+    core: Rc<Core>,
+    key: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.core.disconnected(self.key);
+    }
+}

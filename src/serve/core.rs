@@ -1,0 +1,350 @@
+//! The data cores: one thread, one runtime, one pool, one log buffer each; and the sweeper, which judges every wait on a
+//! core with a single timer.
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use slab::Slab;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::body::RequestBody;
+use super::client_io::Clock;
+use super::connection::{self, Connection};
+use super::exchange::Exchange;
+use super::request;
+use crate::snapshot::{Listener, Snapshot, SnapshotCell};
+use crate::telemetry::{AccessLog, CoreLog, Metrics, RouteMetrics};
+use crate::upstream::Pool;
+
+/// The sweeper's period, and the resolution of every silence limit.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How long the end waits for a core.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Ticks in a second.
+pub const SECOND: u32 = 4;
+
+/// What the cores share.
+#[derive(Clone)]
+pub struct Plant {
+    /// The snapshot in force.
+    pub cell: SnapshotCell,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The access log.
+    pub access_log: AccessLog,
+    /// Our name in Via: unique to this installation, so that two gateways in a row are no loop.
+    pub via: Arc<str>,
+}
+
+/// How busy a core is; read when an accepted connection is given to one.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Exchanges in flight.
+    pub exchanges: AtomicUsize,
+    /// Open connections.
+    pub connections: AtomicUsize,
+}
+
+/// One data core, as everything on it sees it.
+pub struct Core {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The snapshot in force.
+    pub cell: SnapshotCell,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The counters of requests without a route.
+    pub no_route: Arc<RouteMetrics>,
+    /// Its part of the access log.
+    pub log: CoreLog,
+    /// Its idle upstream connections.
+    pub pool: Pool<RequestBody>,
+    /// Its coarse clock.
+    pub clock: Arc<Clock>,
+    /// How busy it is.
+    pub load: Arc<Load>,
+    /// `1.1 name`, as Via has it, and the name alone.
+    pub via: (HeaderValue, Arc<str>),
+    now: Cell<Instant>,
+    epoch: Instant,
+    connections: RefCell<Slab<Rc<Connection>>>,
+    exchanges: RefCell<Slab<Weak<Exchange>>>,
+    is_draining: Cell<bool>,
+}
+
+impl Core {
+    fn new(index: usize, plant: &Plant, load: Arc<Load>) -> Core {
+        let now = Instant::now();
+        let via = HeaderValue::try_from(format!("1.1 {}", plant.via));
+        Core {
+            index,
+            cell: plant.cell.clone(),
+            metrics: Arc::clone(&plant.metrics),
+            no_route: plant.metrics.route("(none)"),
+            log: plant.access_log.for_core(),
+            pool: Pool::default(),
+            clock: Arc::default(),
+            load,
+            via: (via.unwrap_or(HeaderValue::from_static("1.1 doorward")), Arc::clone(&plant.via)),
+            now: Cell::new(now),
+            epoch: now,
+            connections: RefCell::default(),
+            exchanges: RefCell::default(),
+            is_draining: Cell::new(false),
+        }
+    }
+
+    /// The time of the last tick or request: exact enough for limits of seconds, and free.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// The exact time; the coarse clock follows.
+    pub fn refresh(&self) -> Instant {
+        let now = Instant::now();
+        self.now.set(now);
+        let ticks = now.saturating_duration_since(self.epoch).as_millis() / TICK.as_millis();
+        self.clock.set(u32::try_from(ticks).unwrap_or(u32::MAX));
+        now
+    }
+
+    /// The coarse clock in ticks.
+    pub fn tick(&self) -> u32 {
+        self.clock.tick()
+    }
+
+    /// Keeps an exchange where the sweeper finds it.
+    pub fn enter(&self, exchange: Weak<Exchange>) -> usize {
+        self.load.exchanges.fetch_add(1, Ordering::Relaxed);
+        self.exchanges.borrow_mut().insert(exchange)
+    }
+
+    /// Forgets an exchange.
+    pub fn leave(&self, key: usize) {
+        self.load.exchanges.fetch_sub(1, Ordering::Relaxed);
+        self.exchanges.borrow_mut().try_remove(key);
+    }
+
+    /// Keeps a connection where the sweeper finds it. While draining it is asked to close at once.
+    pub fn connected(&self, connection: Rc<Connection>) -> usize {
+        if self.is_draining.get() {
+            connection.close(self.tick());
+        }
+        self.connections.borrow_mut().insert(connection)
+    }
+
+    /// Forgets a connection.
+    pub fn disconnected(&self, key: usize) {
+        self.connections.borrow_mut().try_remove(key);
+    }
+
+    fn sweep(&self) {
+        let now = self.refresh();
+        let tick = self.tick();
+        // Cloned out: what a sweep cuts may leave the lists while they are walked.
+        for exchange in self.living_exchanges() {
+            exchange.sweep(now);
+        }
+        for connection in self.open_connections() {
+            connection.sweep(tick);
+        }
+        self.log.flush();
+        if tick % (5 * SECOND) == 0 {
+            let snapshot = self.cell.load();
+            self.pool.sweep(now, |target| snapshot.targets.iter().any(|served| served.id == target));
+        }
+    }
+
+    fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
+        self.exchanges.borrow().iter().filter_map(|(_, exchange)| exchange.upgrade()).collect()
+    }
+
+    fn open_connections(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
+    }
+
+    /// A new snapshot is in force: what stood on a route or an admission that is gone is told to end within `[drain] route`;
+    /// everything else goes on untouched.
+    fn published(&self) {
+        let snapshot = self.cell.load();
+        let now = self.refresh();
+        for exchange in self.living_exchanges() {
+            let stands = request::still_stands(&snapshot, &exchange);
+            match (stands, exchange.doomed.get()) {
+                (false, None) => exchange.doomed.set(Some(now + snapshot.drain.route)),
+                (true, Some(_)) => exchange.doomed.set(None),
+                _ => {}
+            }
+        }
+        for connection in self.open_connections() {
+            if snapshot.listener(connection.listener.address).is_none() {
+                connection.close(self.tick());
+            }
+        }
+    }
+
+    async fn cut_all(&self) {
+        for exchange in self.living_exchanges() {
+            exchange.cut();
+        }
+        for connection in self.open_connections() {
+            connection.abort();
+        }
+        // Cut tasks are dropped when they are next run; their records are written then.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+    }
+
+    fn drain(&self) {
+        self.is_draining.set(true);
+        for connection in self.open_connections() {
+            connection.close(self.tick());
+        }
+    }
+}
+
+enum Order {
+    Serve(StdTcpStream, SocketAddr, Listener),
+    Published,
+    Drain,
+    End(std::sync::mpsc::Sender<()>),
+}
+
+/// All data cores, from outside.
+#[derive(Clone)]
+pub struct Cores {
+    cores: Arc<[Handle]>,
+}
+
+struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    load: Arc<Load>,
+}
+
+impl Cores {
+    /// Starts `count` cores, each a thread with a runtime of its own.
+    pub fn start(count: usize, plant: &Plant) -> std::io::Result<Cores> {
+        let cores = (0..count.max(1)).map(|index| start_one(index, plant)).collect::<std::io::Result<Vec<_>>>()?;
+        Ok(Cores { cores: cores.into() })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Gives an accepted connection to the least busy core: fewest requests in flight, then fewest connections. A household
+    /// has few, heavy connections, and two downloads must not share a core while the other sleeps.
+    pub fn serve(&self, stream: StdTcpStream, peer: SocketAddr, listener: Listener) {
+        let busy = |handle: &&Handle| {
+            let Load { exchanges, connections } = &*handle.load;
+            (exchanges.load(Ordering::Relaxed), connections.load(Ordering::Relaxed))
+        };
+        if let Some(least) = self.cores.iter().min_by_key(busy) {
+            least.load.connections.fetch_add(1, Ordering::Relaxed);
+            let _ = least.orders.send(Order::Serve(stream, peer, listener));
+        }
+    }
+
+    /// Tells every core that a new snapshot is in force.
+    pub fn published(&self) {
+        self.tell(|| Order::Published);
+    }
+
+    /// Asks every connection to end.
+    pub fn drain(&self) {
+        self.tell(|| Order::Drain);
+    }
+
+    /// Cuts what is left and waits until every core has written its last record; for a moment at most.
+    pub fn end(&self) {
+        let (done, ended) = std::sync::mpsc::channel();
+        self.tell(|| Order::End(done.clone()));
+        drop(done);
+        for _ in 0..self.count() {
+            let _ = ended.recv_timeout(LAST);
+        }
+    }
+
+    fn tell(&self, order: impl Fn() -> Order) {
+        for core in self.cores.iter() {
+            let _ = core.orders.send(order());
+        }
+    }
+
+    /// Exchanges in flight, and connections open, over all cores.
+    pub fn in_flight(&self) -> (usize, usize) {
+        let sum = |pick: fn(&Load) -> &AtomicUsize| {
+            self.cores.iter().map(|core| pick(&core.load).load(Ordering::Relaxed)).sum::<usize>()
+        };
+        (sum(|load| &load.exchanges), sum(|load| &load.connections))
+    }
+}
+
+fn start_one(index: usize, plant: &Plant) -> std::io::Result<Handle> {
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let load = Arc::new(Load::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (plant, shared) = (plant.clone(), Arc::clone(&load));
+    thread::Builder::new().name(format!("core-{index}")).spawn(move || {
+        let core = Rc::new(Core::new(index, &plant, shared));
+        let local = LocalSet::new();
+        local.block_on(&runtime, work(core, inbox));
+    })?;
+    Ok(Handle { orders, load })
+}
+
+async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let order = tokio::select! {
+            order = inbox.recv() => order,
+            _ = ticks.tick() => {
+                core.sweep();
+                continue;
+            }
+        };
+        match order {
+            Some(Order::Serve(stream, peer, listener)) => take(&core, stream, peer, listener),
+            Some(Order::Published) => core.published(),
+            Some(Order::Drain) => core.drain(),
+            Some(Order::End(done)) => {
+                core.cut_all().await;
+                core.log.flush();
+                let _ = done.send(());
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
+fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Listener) {
+    match TcpStream::from_std(stream) {
+        Ok(stream) => {
+            let _ = stream.set_nodelay(true);
+            core.refresh();
+            tokio::task::spawn_local(connection::serve(Rc::clone(core), stream, peer, listener));
+        }
+        Err(error) => {
+            core.load.connections.fetch_sub(1, Ordering::Relaxed);
+            tracing::warn!(%error, "an accepted connection could not be served");
+        }
+    }
+}
+
+/// What a snapshot says about an address that a connection came in on.
+pub fn listener_of(snapshot: &Snapshot, connection: &Connection) -> Listener {
+    snapshot.listener(connection.listener.address).unwrap_or(&connection.listener).clone()
+}

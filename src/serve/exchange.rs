@@ -1,0 +1,324 @@
+//! One request and its answer, from the first look to the access record. Whoever still has a part in it (the request's
+//! task, either body, a tunnel) holds it; when the last lets go, the record is written: exactly one, whatever happened.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, Request, Uri, Version, header};
+use tokio::task::AbortHandle;
+
+use super::connection::Connection;
+use super::core::Core;
+use crate::model::{Client, Refusal};
+use crate::snapshot::Route;
+use crate::telemetry::{AccessRecord, RequestId};
+use crate::upstream::Target;
+
+/// Silence of a client that owes us its body, and the window over which its speed is judged.
+pub const BODY_SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that a client must send in each window of `BODY_SILENCE` spent waiting for it: 1 KiB a second.
+const BODY_LEAST: u64 = 30 * 1024;
+
+/// One exchange.
+pub struct Exchange {
+    pub(super) core: Rc<Core>,
+    pub(super) connection: Rc<Connection>,
+    /// Its id, on error pages and in the log.
+    pub id: RequestId,
+    /// When its head was complete.
+    pub started: Instant,
+    method: Method,
+    pub(super) uri: Uri,
+    version: Version,
+    user_agent: Option<HeaderValue>,
+    /// Who asks, once the door has said so.
+    pub client: Cell<Client>,
+    /// The name asked for, lower case, once it is known to be one.
+    pub host: RefCell<String>,
+    /// The route, once decided.
+    pub route: OnceCell<Arc<Route>>,
+    /// Where it was forwarded.
+    pub target: OnceCell<Arc<Target>>,
+    /// The status answered; 0 until then.
+    pub status: Cell<u16>,
+    /// Why we answered ourselves.
+    pub refusal: Cell<Option<Refusal>>,
+    /// The cause in words, for the log.
+    pub detail: RefCell<Option<String>>,
+    /// Time to the first byte of the upstream's answer.
+    pub first_byte: Cell<Option<Duration>>,
+    /// Body bytes from the client.
+    pub bytes_in: Cell<u64>,
+    /// Body bytes to the client.
+    pub bytes_out: Cell<u64>,
+    /// Whether the answer was sent whole.
+    pub is_complete: Cell<bool>,
+    /// Whether it became a tunnel.
+    pub is_tunnel: Cell<bool>,
+    /// What the client owes us.
+    pub upload: Upload,
+    /// What the upstream owes us, or the client must take.
+    pub download: Wait,
+    /// Set when a reload took away what this exchange stands on: when it is cut.
+    pub doomed: Cell<Option<Instant>>,
+    /// Ends the task that serves this exchange alone (an HTTP/2 stream, a tunnel); without one the connection is ended.
+    pub task: RefCell<Option<AbortHandle>>,
+    key: Cell<usize>,
+}
+
+impl Exchange {
+    /// Takes up a request.
+    pub fn begin<B>(core: &Rc<Core>, connection: &Rc<Connection>, request: &Request<B>) -> Rc<Exchange> {
+        let started = core.refresh();
+        let exchange = Rc::new(Exchange {
+            core: Rc::clone(core),
+            connection: Rc::clone(connection),
+            id: RequestId::random(),
+            started,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            client: Cell::new(Client::at(connection.peer.ip())),
+            host: RefCell::default(),
+            route: OnceCell::new(),
+            target: OnceCell::new(),
+            status: Cell::new(0),
+            refusal: Cell::new(None),
+            detail: RefCell::default(),
+            first_byte: Cell::new(None),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            is_complete: Cell::new(false),
+            is_tunnel: Cell::new(false),
+            upload: Upload::default(),
+            download: Wait::default(),
+            doomed: Cell::new(None),
+            task: RefCell::default(),
+            key: Cell::new(0),
+        });
+        exchange.key.set(core.enter(Rc::downgrade(&exchange)));
+        connection.stream_began();
+        exchange
+    }
+
+    /// Ends the exchange where it stands: the client sees its stream or connection cut.
+    pub fn cut(&self) {
+        match self.task.borrow().as_ref() {
+            Some(task) => task.abort(),
+            None => self.connection.abort(),
+        }
+    }
+
+    /// Judges its waits; called by the core's sweeper.
+    pub fn sweep(&self, now: Instant) {
+        if self.doomed.get().is_some_and(|at| now >= at) {
+            return self.cut();
+        }
+        self.upload.sweep(now);
+        if self.download.is_over(now) {
+            match self.download.on.get() {
+                Some(On::ClientReading | On::Tunnel) => {
+                    self.detail.replace(Some("the client took nothing of the answer for too long".to_owned()));
+                    self.cut();
+                }
+                _ => self.download.expire(),
+            }
+        }
+    }
+
+    fn record(&self) {
+        let took = self.started.elapsed();
+        let route = self.route.get();
+        let (host, detail) = (self.host.borrow(), self.detail.borrow());
+        let path_query = self.uri.path_and_query();
+        let record = AccessRecord {
+            id: self.id,
+            client: self.client.get(),
+            peer: self.connection.peer.ip(),
+            door: &self.connection.listener.door.name,
+            route: route.map(|route| &*route.name),
+            method: &self.method,
+            host: &host,
+            path: self.uri.path(),
+            query: path_query.and_then(|pq| pq.query()).filter(|_| route.is_some_and(|route| route.log_query)),
+            version: self.version,
+            tls: self.connection.certificate.is_some(),
+            status: self.status.get(),
+            refusal: self.refusal.get(),
+            detail: detail.as_deref(),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+            took,
+            upstream: self.target.get().map(|target| target.upstream.name()),
+            first_byte: self.first_byte.get(),
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+            upgraded: self.is_tunnel.get(),
+            aborted: !self.is_complete.get(),
+        };
+        self.core.log.record(&record);
+        let metrics = route.map_or(&self.core.no_route, |route| &route.metrics);
+        if let Some(refusal) = self.refusal.get() {
+            self.core.metrics.core(self.core.index).refused(refusal);
+        }
+        metrics.record(self.core.index, self.status.get(), took, self.bytes_in.get(), self.bytes_out.get());
+    }
+
+    /// Whether the client speaks HTTP/1.
+    pub fn is_http1(&self) -> bool {
+        self.version != Version::HTTP_2
+    }
+
+    /// The TCP peer.
+    pub fn peer(&self) -> IpAddr {
+        self.connection.peer.ip()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.core.leave(self.key.get());
+        self.record();
+        self.connection.stream_ended(&self.core);
+    }
+}
+
+/// Whom a wait is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    /// The upstream owes its answer.
+    Upstream,
+    /// The client does not take what we have for it.
+    ClientReading,
+    /// Both ends of a tunnel are silent.
+    Tunnel,
+}
+
+/// One thing that is waited for, judged by the sweeper: no timer of its own.
+#[derive(Default)]
+pub struct Wait {
+    since: Cell<Option<Instant>>,
+    limit: Cell<Duration>,
+    on: Cell<Option<On>>,
+    is_expired: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Wait {
+    /// Begins to wait; a wait for the same party that goes on keeps its beginning unless `anew`.
+    pub fn begin(&self, on: On, now: Instant, limit: Duration) {
+        self.on.set(Some(on));
+        self.since.set(Some(now));
+        self.limit.set(limit);
+    }
+
+    /// Whoever is to be woken when it takes too long.
+    pub fn wake(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        match waker.as_mut() {
+            Some(known) => known.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Something came: the silence begins anew.
+    pub fn progress(&self, now: Instant) {
+        if self.since.get().is_some() {
+            self.since.set(Some(now));
+        }
+    }
+
+    /// Nothing is waited for any more.
+    pub fn end(&self) {
+        self.since.set(None);
+        self.on.set(None);
+    }
+
+    /// Whether it took too long.
+    pub fn is_expired(&self) -> bool {
+        self.is_expired.get()
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.since.get().is_some_and(|since| now.saturating_duration_since(since) >= self.limit.get())
+    }
+
+    fn expire(&self) {
+        self.is_expired.set(true);
+        self.end();
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The request body: how long, in all, we have waited for the client, and what came in that time.
+#[derive(Default)]
+pub struct Upload {
+    waiting_since: Cell<Option<Instant>>,
+    waited: Cell<Duration>,
+    received: Cell<u64>,
+    is_expired: Cell<bool>,
+    /// Whether the body was read to its end, or there is none.
+    pub is_done: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Upload {
+    /// The body has nothing for us now.
+    pub fn wait(&self, now: Instant, cx: &Context<'_>) {
+        if self.waiting_since.get().is_none() {
+            self.waiting_since.set(Some(now));
+        }
+        self.waker.replace(Some(cx.waker().clone()));
+    }
+
+    /// Bytes came.
+    pub fn receive(&self, bytes: usize, now: Instant) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited.set(self.waited.get() + now.saturating_duration_since(since));
+        }
+        self.received.set(self.received.get() + bytes as u64);
+        if self.waited.get() >= BODY_SILENCE {
+            self.judge();
+        }
+    }
+
+    /// Whether the client was silent for too long, or too slow.
+    pub fn is_expired(&self) -> bool {
+        self.is_expired.get()
+    }
+
+    fn sweep(&self, now: Instant) {
+        let Some(since) = self.waiting_since.get() else { return };
+        let silent = now.saturating_duration_since(since);
+        if silent >= BODY_SILENCE {
+            self.expire();
+        } else if self.waited.get() + silent >= BODY_SILENCE {
+            self.waited.set(self.waited.get() + silent);
+            self.waiting_since.set(Some(now));
+            self.judge();
+        }
+    }
+
+    fn judge(&self) {
+        if self.received.get() < BODY_LEAST {
+            self.expire();
+        } else {
+            self.waited.set(Duration::ZERO);
+            self.received.set(0);
+        }
+    }
+
+    fn expire(&self) {
+        self.is_expired.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! One exchange with an upstream: a pooled connection or a fresh one, one retry where it is safe, waiting where `hold` says
+//! so, and the answer streamed back.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::body::{Lease, RequestBody, ResponseBody};
+use super::examine::{Believed, Refused};
+use super::exchange::{Exchange, On};
+use super::headers::{self, Outgoing, lists};
+use super::tunnel;
+use crate::model::{PathPattern, Refusal};
+use crate::snapshot::Route;
+use crate::upstream::{HoldError, Target, UpstreamError, connect};
+
+/// Bytes of an answer's head that are read: Calibre's Kobo sync sends 100 KiB.
+const MOST_ANSWER_HEAD: usize = 256 * 1024;
+
+/// Fields of an answer's head.
+const MOST_ANSWER_FIELDS: usize = 1_000;
+
+/// What is known of a request that is to be forwarded.
+pub struct Journey {
+    /// The exchange.
+    pub exchange: Rc<Exchange>,
+    /// Its route.
+    pub route: Arc<Route>,
+    /// Where to.
+    pub target: Arc<Target>,
+    /// Who asks.
+    pub believed: Believed,
+    /// Host, as the client wrote it.
+    pub host: HeaderValue,
+    /// The prefix to take away.
+    pub strip: Option<PathPattern>,
+    /// The client's side of a WebSocket, if it asks for one.
+    pub upgrade: Option<OnUpgrade>,
+}
+
+/// Forwards a request and gives the answer, or why there is none.
+pub async fn forward(
+    mut journey: Journey,
+    mut parts: Parts,
+    body: Incoming,
+) -> Result<Response<ResponseBody>, Refused> {
+    let exchange = Rc::clone(&journey.exchange);
+    let route = Arc::clone(&journey.route);
+    let _ = exchange.target.set(Arc::clone(&journey.target));
+    check_loop(&exchange, &parts)?;
+    check_length(&route, &parts)?;
+    let uri = upstream_uri(&parts.uri, journey.strip.as_ref())?;
+    let body = RequestBody::new(body, &exchange, route.max_body);
+    let outgoing = Outgoing {
+        host: journey.host.clone(),
+        believed: journey.believed,
+        via: journey.target.upstream.key.via.then_some(&exchange.core.via.0),
+        is_websocket: journey.upgrade.is_some(),
+        is_chunked: matches!(body, RequestBody::Client(_)) && !parts.headers.contains_key(header::CONTENT_LENGTH),
+        version: parts.version,
+    };
+    headers::to_upstream(&mut parts.headers, outgoing, &route.request_edits);
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = parts.headers;
+    let upgrade = journey.upgrade.take();
+    let (response, sender) = send(&journey, request).await?;
+    answer(&journey, response, sender, upgrade)
+}
+
+/// A request that came through us before would go round for ever.
+fn check_loop(exchange: &Exchange, parts: &Parts) -> Result<(), Refused> {
+    let ours = &*exchange.core.via.1;
+    let mut hops =
+        parts.headers.get_all(header::VIA).iter().filter_map(|via| via.to_str().ok()).flat_map(|via| via.split(','));
+    if hops.any(|hop| hop.split_ascii_whitespace().nth(1) == Some(ours)) {
+        return Err((Refusal::Loop, "our own name is in Via".into()));
+    }
+    Ok(())
+}
+
+/// A body that says it is too large is refused before a byte of it is asked for.
+fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> {
+    let Some(limit) = route.max_body else { return Ok(()) };
+    let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match said {
+        Some(length) if length > limit => {
+            Err((Refusal::BodyLimit, format!("{length} bytes, `max_body` is {limit}").into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The target to send: path and query byte for byte, minus the prefix where the rule says `strip`.
+fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri, Refused> {
+    let wrong = |_| (Refusal::BadRequest, Cow::from("a target that cannot be sent on"));
+    let written = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let Some(pattern) = strip else {
+        return match uri.path_and_query() {
+            Some(path) if written.starts_with(['/', '*']) => {
+                let mut parts = http::uri::Parts::default();
+                parts.path_and_query = Some(path.clone());
+                Uri::from_parts(parts).map_err(|_| (Refusal::BadRequest, "a target that cannot be sent on".into()))
+            }
+            _ => format!("/{written}").parse().map_err(wrong),
+        };
+    };
+    match written.strip_prefix(pattern.base()) {
+        Some(rest) if rest.starts_with('/') => rest.parse().map_err(wrong),
+        Some(rest) if rest.is_empty() || rest.starts_with('?') => format!("/{rest}").parse().map_err(wrong),
+        _ => Err((Refusal::BadPath, "the prefix to strip is spelled in another way than the rule spells it".into())),
+    }
+}
+
+/// Sends a request, on a pooled connection if there is one.
+async fn send(
+    journey: &Journey,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, SendRequest<RequestBody>), Refused> {
+    let Journey { exchange, target, .. } = journey;
+    let mut is_pool_tried = false;
+    loop {
+        let pooled = if is_pool_tried { None } else { exchange.core.pool.take(target.id) };
+        let is_reused = pooled.is_some();
+        let mut sender = match pooled {
+            Some(sender) => sender,
+            None => open(target).await?,
+        };
+        // A connection that sat idle may be closed by the server at this very moment. A fresh one that fails proves the
+        // server is down; a reused one proves nothing.
+        let copy = (is_reused && can_repeat(&request)).then(|| copy_of(&request));
+        let error = match attempt(journey, &mut sender, request).await? {
+            Ok(response) => return Ok((response, sender)),
+            Err(mut failed) => match failed.take_message() {
+                Some(unsent) if is_reused => {
+                    request = unsent;
+                    continue;
+                }
+                _ => failed.into_error(),
+            },
+        };
+        match copy {
+            Some(copy) if exchange.refusal.get().is_none() && !error.is_parse() => {
+                request = copy;
+                is_pool_tried = true;
+            }
+            _ => return Err(explain(exchange, target, &error)),
+        }
+    }
+}
+
+type Attempt = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<RequestBody>>>;
+
+/// One try on one connection, until the head of the answer or `idle`.
+async fn attempt(
+    journey: &Journey,
+    sender: &mut SendRequest<RequestBody>,
+    request: Request<RequestBody>,
+) -> Result<Attempt, Refused> {
+    let Journey { exchange, route, target, .. } = journey;
+    let wait = &exchange.download;
+    wait.begin(On::Upstream, exchange.core.now(), route.idle);
+    let mut sent = pin!(sender.try_send_request(request));
+    let outcome = std::future::poll_fn(|cx| match sent.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending if wait.is_expired() => Poll::Ready(None),
+        Poll::Pending => {
+            wait.wake(cx);
+            Poll::Pending
+        }
+    });
+    match outcome.await {
+        Some(outcome) => {
+            wait.end();
+            Ok(outcome)
+        }
+        None => {
+            target.upstream.metrics.failed(Refusal::UpstreamTimeout);
+            let limit = crate::model::show_duration(route.idle);
+            Err((Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", target.upstream.key.endpoint).into()))
+        }
+    }
+}
+
+/// Whether a request may be sent twice: it changes nothing however often it is done (RFC 9110 §9.2.2), and there is no body
+/// that was already taken from the client.
+fn can_repeat(request: &Request<RequestBody>) -> bool {
+    let is_idempotent =
+        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+    is_idempotent && matches!(request.body(), RequestBody::Empty)
+}
+
+fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    request.headers().clone_into(copy.headers_mut());
+    copy
+}
+
+/// A fresh connection; where the upstream is away and `hold` says so, as soon as it is back.
+async fn open(target: &Arc<Target>) -> Result<SendRequest<RequestBody>, Refused> {
+    let upstream = &target.upstream;
+    let deadline = upstream.key.hold.map(|hold| Instant::now() + hold);
+    loop {
+        if let Some(deadline) = deadline
+            && upstream.hold.is_away()
+        {
+            held(target, deadline).await?;
+        }
+        let error = match connect(target).await {
+            Ok(stream) => match http1_over(stream).await {
+                Ok(sender) => return Ok(sender),
+                Err(error) => {
+                    let detail = format!("{}: {error}", upstream.key.endpoint);
+                    UpstreamError { refusal: Refusal::UpstreamClosed, detail, is_away: false }
+                }
+            },
+            Err(error) => error,
+        };
+        upstream.metrics.failed(error.refusal);
+        match deadline {
+            Some(deadline) if error.is_away => held(target, deadline).await?,
+            _ => return Err((error.refusal, error.detail.into())),
+        }
+    }
+}
+
+async fn held(target: &Arc<Target>, deadline: Instant) -> Result<(), Refused> {
+    let endpoint = &target.upstream.key.endpoint;
+    target.wait_until_back(deadline).await.map_err(|why| {
+        target.upstream.metrics.failed(Refusal::UpstreamHeld);
+        let why = match why {
+            HoldError::Expired => format!("{endpoint}: away for longer than `hold`"),
+            HoldError::Full => format!("{endpoint}: away, and too many requests wait for it already"),
+        };
+        (Refusal::UpstreamHeld, why.into())
+    })
+}
+
+async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<SendRequest<RequestBody>> {
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(MOST_ANSWER_FIELDS)
+        .max_header_size(MOST_ANSWER_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    tokio::task::spawn_local(async move {
+        // How a connection ends is told by the exchange on it; an idle one may end as it likes.
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(sender)
+}
+
+/// Why a request that was sent got no answer.
+fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error) -> Refused {
+    if let Some(refusal) = exchange.refusal.get() {
+        return (refusal, "the upload was ended here".into());
+    }
+    if error.is_user() {
+        return (Refusal::BadRequest, "the client broke off its upload".into());
+    }
+    let refusal = if error.is_parse() { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
+    target.upstream.metrics.failed(refusal);
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    (refusal, format!("{}: {error}{cause}", target.upstream.key.endpoint).into())
+}
+
+/// The upstream's answer, on its way to the client.
+fn answer(
+    journey: &Journey,
+    mut response: Response<Incoming>,
+    sender: SendRequest<RequestBody>,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Response<ResponseBody>, Refused> {
+    let Journey { exchange, route, target, believed, .. } = journey;
+    exchange.first_byte.set(Some(exchange.started.elapsed()));
+    let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switch {
+        let agrees = response.headers().get(header::UPGRADE).is_some_and(|upgrade| lists(upgrade, "websocket"));
+        let Some(client) = upgrade.filter(|_| agrees) else {
+            target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
+            return Err((Refusal::UpstreamBadResponse, "it switched protocols, which nobody asked for".into()));
+        };
+        tunnel::open(exchange, route, client, hyper::upgrade::on(&mut response));
+    }
+    let (mut head, body) = response.into_parts();
+    let hsts = route.hsts.as_ref().filter(|_| believed.is_https);
+    headers::to_client(&mut head.headers, hsts, &route.response_edits);
+    exchange.status.set(head.status.as_u16());
+    head.version = Version::HTTP_11;
+    if is_switch {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
+    }
+    let lease = Lease { sender, target: target.id };
+    Ok(Response::from_parts(head, ResponseBody::upstream(body, lease, exchange)))
+}

@@ -1,0 +1,179 @@
+//! Header fields between two connections: what concerns one connection only stays behind (RFC 9110 §7.6.1), what says who
+//! asked is ours to say.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+
+use super::examine::Believed;
+use crate::snapshot::Edits;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// The header of our own answers; an upstream's is taken away, it would lie about who answered.
+pub const X_DOORWARD_ERROR: HeaderName = HeaderName::from_static("x-doorward-error");
+
+/// What is set on a request on its way to the upstream.
+pub struct Outgoing<'a> {
+    /// The Host to send.
+    pub host: HeaderValue,
+    /// Who asked.
+    pub believed: Believed,
+    /// The Via field to add, if the upstream is sent one.
+    pub via: Option<&'a HeaderValue>,
+    /// Whether this is a WebSocket handshake: the only upgrade that is passed on.
+    pub is_websocket: bool,
+    /// Whether a body follows whose length is not known.
+    pub is_chunked: bool,
+    /// The client's protocol.
+    pub version: Version,
+}
+
+/// Turns a client's request fields into those for the upstream, in place.
+pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edits) {
+    let Outgoing { host, believed, via, is_websocket, is_chunked, version } = outgoing;
+    let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
+    remove_hop_by_hop(headers);
+    remove_forwarding(headers);
+    // The body is asked for as it is read; the upstream's own wish for it is not waited for.
+    headers.remove(header::EXPECT);
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    if is_websocket {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    } else if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    if is_chunked {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if let Some(address) = believed.client.address()
+        && let Ok(value) = HeaderValue::try_from(address.to_string())
+    {
+        headers.insert(X_REAL_IP, value.clone());
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if believed.is_https { "https" } else { "http" }));
+    headers.insert(X_FORWARDED_HOST, host.clone());
+    headers.insert(header::HOST, host);
+    if let Some(via) = via {
+        headers.append(header::VIA, via.clone());
+    }
+    apply(headers, edits);
+}
+
+/// Turns an upstream's answer fields into those for the client, in place.
+pub fn to_client(headers: &mut HeaderMap, hsts: Option<&HeaderValue>, edits: &Edits) {
+    remove_hop_by_hop(headers);
+    headers.remove(X_DOORWARD_ERROR);
+    if let Some(hsts) = hsts {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    apply(headers, edits);
+}
+
+/// Removes first, then sets.
+pub fn apply(headers: &mut HeaderMap, edits: &Edits) {
+    for name in &edits.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &edits.set {
+        headers.insert(name, value.clone());
+    }
+}
+
+/// Whether a request asks to become a WebSocket (RFC 6455 §4.1).
+pub fn asks_for_websocket(method: &Method, version: Version, headers: &HeaderMap) -> bool {
+    method == Method::GET
+        && version == Version::HTTP_11
+        && headers.get(header::UPGRADE).is_some_and(|upgrade| lists(upgrade, "websocket"))
+        && headers.get_all(header::CONNECTION).iter().any(|connection| lists(connection, "upgrade"))
+}
+
+/// Whether a comma-separated field lists a token, whatever its case.
+pub fn lists(value: &HeaderValue, token: &str) -> bool {
+    value.as_bytes().split(|&b| b == b',').any(|part| {
+        let part = part.split(|&b| b == b';').next().unwrap_or_default();
+        part.trim_ascii().eq_ignore_ascii_case(token.as_bytes())
+    })
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if let Some(connection) = headers.remove(header::CONNECTION) {
+        remove_nominated(headers, &connection);
+    }
+    for name in [
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::TE,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        HTTP2_SETTINGS,
+        header::PROXY_AUTHORIZATION,
+        header::PROXY_AUTHENTICATE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// What Connection names goes too, except what the message cannot do without: naming those would let a client take away
+/// what the upstream frames, routes or trusts by.
+fn remove_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
+    for token in connection.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+        let Ok(name) = HeaderName::from_bytes(token) else { continue };
+        let is_kept =
+            [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::COOKIE, header::AUTHORIZATION]
+                .contains(&name)
+                || name == header::CACHE_CONTROL;
+        if !is_kept {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Forwarding headers say who asked; only what this door believes is said, by us. The spellings with `_` are what servers
+/// behind CGI-like interfaces cannot tell apart from the real ones.
+fn remove_forwarding(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers.keys().filter(|name| is_forwarding(name.as_str())).cloned().collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+fn is_forwarding(name: &str) -> bool {
+    let first = name.as_bytes().first().copied().unwrap_or_default();
+    if !matches!(first, b'f' | b'x' | b't' | b'c') {
+        return false;
+    }
+    let is = |known: &str| name.len() == known.len() && begins(name, known);
+    begins(name, "x-forwarded-")
+        || is("x-forwarded")
+        || is("forwarded")
+        || is("x-real-ip")
+        || is("x-client-ip")
+        || is("true-client-ip")
+        || is("cf-connecting-ip")
+}
+
+/// Whether a (lower-case) name begins so, `_` counting as `-`.
+fn begins(name: &str, known: &str) -> bool {
+    name.len() >= known.len() && name.bytes().zip(known.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+}
+
+/// HTTP/2 may split Cookie into crumbs; HTTP/1.1 has one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}

@@ -1,0 +1,18 @@
+//! The data plane: from an accepted connection to the last byte of the answer. One thread and one runtime per core; a
+//! connection and everything it causes stay on their core. Nothing here waits for a lock, a disk or DNS.
+
+mod body;
+mod client_io;
+mod connection;
+mod core;
+mod doors;
+mod examine;
+mod exchange;
+mod forward;
+mod headers;
+mod request;
+mod respond;
+mod tunnel;
+
+pub use core::{Cores, Plant};
+pub use doors::{Doors, bind};

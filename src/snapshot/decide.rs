@@ -1,0 +1,129 @@
+//! The one pure function from a snapshot and the facts of a request to what happens. The request path, expectations and
+//! explanations call this and nothing else.
+//!
+//! Order: `allow` (path > route > door > file), then 308 to https, then 421 and 404, then what the path says. A client that
+//! is not admitted learns nothing from the answer, not even whether the name exists.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Snapshot;
+use super::door::{Allow, Listener, Mode};
+use super::route::{Action, Answer, PathRule, Route};
+use crate::model::{Client, PathPattern, Refusal, is_ambiguous, normalise};
+use crate::upstream::Target;
+
+/// What is known of a request when it is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Where it came in.
+    pub listener: &'a Listener,
+    /// The TCP peer.
+    pub peer: IpAddr,
+    /// Who asks, as far as the door believes.
+    pub client: Client,
+    /// Host without port, lower case, no trailing dot. Empty where HTTP/1.0 named none.
+    pub host: &'a str,
+    /// The path as the client wrote it, without query.
+    pub path: &'a str,
+    /// Whether the certificate served on this connection covers the host; true on a cleartext connection.
+    pub is_covered: bool,
+}
+
+/// What happens, and by which rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    /// The route of the name, if there is one.
+    pub route: Option<&'a Arc<Route>>,
+    /// The path rule that matched.
+    pub rule: Option<&'a PathRule>,
+    /// The `allow` that was asked last: the one that refused, or the one that admitted.
+    pub allow: &'a Allow,
+    /// The outcome.
+    pub verdict: Verdict<'a>,
+}
+
+/// The outcome of a decision.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict<'a> {
+    /// We answer ourselves, with this refusal.
+    Refuse(Refusal),
+    /// 308 to the same address over https, on this port.
+    ToHttps(u16),
+    /// The path redirects.
+    Redirect(&'a Action),
+    /// The path has a fixed answer.
+    Answer(&'a Answer),
+    /// The request is forwarded, minus this prefix if any.
+    Forward(&'a Arc<Target>, Option<&'a PathPattern>),
+}
+
+/// Decides one request. Pure: no clock, no counter, no log.
+pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a>) -> Decision<'a> {
+    let door = &facts.listener.door;
+    let route = snapshot.routes.find(facts.host, door.public_names).map(|found| found.route);
+    let matching = normalise(facts.path);
+    let rule = route.and_then(|route| route.rule(&matching));
+    let allow = effective_allow(snapshot, facts, route, rule);
+    let outcome = |verdict| Decision { route, rule, allow, verdict };
+
+    if !allow.list.admits(facts.client) {
+        return outcome(Verdict::Refuse(Refusal::AccessDenied));
+    }
+    if let Some(spelled) = rule_as_spelled(route, facts.path, &matching)
+        && !spelled.list.admits(facts.client)
+    {
+        return Decision { route, rule, allow: spelled, verdict: Verdict::Refuse(Refusal::AccessDenied) };
+    }
+    if let Mode::Redirect(port) = facts.listener.mode {
+        return outcome(Verdict::ToHttps(port));
+    }
+    if !facts.is_covered && !door.trust.believes(facts.peer) {
+        return outcome(Verdict::Refuse(Refusal::Misdirected));
+    }
+    let Some(route) = route else { return outcome(Verdict::Refuse(Refusal::NoRoute)) };
+    if route.guards_paths && is_ambiguous(facts.path) {
+        return outcome(Verdict::Refuse(Refusal::BadPath));
+    }
+    outcome(act(route, rule))
+}
+
+fn act<'a>(route: &'a Route, rule: Option<&'a PathRule>) -> Verdict<'a> {
+    let (target, strip) = match rule {
+        None => (route.target.as_ref(), None),
+        Some(rule) => match &rule.action {
+            Action::Answer(answer) => return Verdict::Answer(answer),
+            action @ Action::Redirect { .. } => return Verdict::Redirect(action),
+            Action::Forward { target, strip } => {
+                (target.as_ref().or(route.target.as_ref()), strip.then_some(&rule.pattern))
+            }
+        },
+    };
+    match target {
+        Some(target) => Verdict::Forward(target, strip),
+        None => Verdict::Refuse(Refusal::NoRoute),
+    }
+}
+
+/// Path > route > door > file. For a name without a route: door > file, the same as for a route that says nothing.
+fn effective_allow<'a>(
+    snapshot: &'a Snapshot,
+    facts: &Facts<'a>,
+    route: Option<&'a Arc<Route>>,
+    rule: Option<&'a PathRule>,
+) -> &'a Allow {
+    rule.and_then(|rule| rule.allow.as_ref())
+        .or_else(|| route.and_then(|route| route.allow.as_ref()))
+        .or(facts.listener.door.allow.as_ref())
+        .unwrap_or(&snapshot.allow)
+}
+
+/// The `allow` of the rule that the path matches as it is spelled, where that may be another rule than the normal form's:
+/// an upstream may read the path either way, so both must admit.
+fn rule_as_spelled<'a>(route: Option<&'a Arc<Route>>, path: &str, matching: &Cow<'_, str>) -> Option<&'a Allow> {
+    match matching {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(_) => route.filter(|route| route.guards_paths)?.rule(path)?.allow.as_ref(),
+    }
+}

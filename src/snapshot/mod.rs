@@ -1,0 +1,60 @@
+//! What is served: one immutable value made from the checked file and the certificates, one cell that holds it, and the
+//! one pure function from (snapshot, facts of a request) to a decision.
+
+mod cell;
+mod compile;
+mod decide;
+mod diff;
+mod door;
+mod expect;
+mod route;
+mod table;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use cell::{Publisher, SnapshotCell};
+pub use compile::{Parts, compile};
+pub use decide::{Decision, Facts, Verdict, decide};
+pub use diff::{Changes, changes};
+pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
+pub use expect::{Broken, broken_promises};
+pub use route::{Action, Answer, Edits, PathRule, Route};
+pub use table::{Found, RouteTable};
+
+use crate::cert::CertTable;
+use crate::config::{AccessFormat, DrainSpec};
+use crate::model::NetworkSet;
+use crate::upstream::Target;
+
+/// Everything that is in force at one moment. Never changes once made; the whole of one request sees one generation.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts accepted files, from 1.
+    pub generation: u64,
+    /// `[networks]`.
+    pub networks: NetworkSet,
+    /// Every address that is listened on, with its door.
+    pub listeners: Vec<Listener>,
+    /// Host and path to route.
+    pub routes: RouteTable,
+    /// TLS name to certificate.
+    pub certificates: CertTable,
+    /// The file's own `allow`.
+    pub allow: Allow,
+    /// `[metrics]`: address and who may read.
+    pub metrics: Option<(SocketAddr, Allow)>,
+    /// `[log] access`.
+    pub access_log: AccessFormat,
+    /// `[drain]`.
+    pub drain: DrainSpec,
+    /// Every target that some route leads to.
+    pub targets: Vec<Arc<Target>>,
+}
+
+impl Snapshot {
+    /// The listener on an address (as written in the file), if it still is one.
+    pub fn listener(&self, address: SocketAddr) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.address == address)
+    }
+}

@@ -1,0 +1,198 @@
+//! A fresh connection to an upstream: TCP, then TLS where the address says so, each within its time.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::target::{Target, TargetTls, Upstream};
+use crate::cert::{UpstreamTlsFailure, explain_failure};
+use crate::model::Refusal;
+
+/// How long a TCP connection may take, over all addresses. Fixed: a LAN answers in milliseconds.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long the TLS handshake may take after that.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Why an upstream could not be reached: what the client is told, and what the log says.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct UpstreamError {
+    /// The cause.
+    pub refusal: Refusal,
+    /// The fault in words.
+    pub detail: String,
+    /// Whether the upstream looks away rather than wrong: worth waiting for where `hold` says so.
+    pub is_away: bool,
+}
+
+/// An open connection to an upstream.
+#[derive(Debug)]
+pub enum Connected {
+    /// Cleartext.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Opens a connection.
+pub async fn connect(target: &Target) -> Result<Connected, UpstreamError> {
+    let upstream = &target.upstream;
+    let opened = connect_tcp(upstream).await;
+    if opened.is_err() {
+        upstream.stale.notify_one();
+    }
+    let stream = opened?;
+    match &target.tls {
+        None => Ok(Connected::Plain(stream)),
+        Some(tls) => handshake(stream, tls, upstream).await,
+    }
+}
+
+async fn connect_tcp(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
+    match tokio::time::timeout(CONNECT, connect_any(upstream)).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", upstream.key.endpoint)))
+        }
+    }
+}
+
+async fn connect_any(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
+    let addresses = upstream.resolved().await;
+    let mut last = None;
+    for address in addresses.iter() {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Small writes (WebSocket frames, chunks of an event stream) must not wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => last = Some((address, error)),
+        }
+    }
+    let Some((address, error)) = last else {
+        let detail = format!("{}: the name does not resolve", upstream.key.endpoint);
+        return Err(away(Refusal::UpstreamUnresolved, detail));
+    };
+    let refusal = match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Refusal::UpstreamRefused,
+        io::ErrorKind::TimedOut => Refusal::UpstreamConnectTimeout,
+        _ => Refusal::UpstreamUnreachable,
+    };
+    Err(away(refusal, format!("{address}: {error}")))
+}
+
+async fn handshake(stream: TcpStream, tls: &TargetTls, upstream: &Upstream) -> Result<Connected, UpstreamError> {
+    let endpoint = &upstream.key.endpoint;
+    let config = match &tls.config {
+        Ok(config) => Arc::clone(config),
+        Err(why) => return Err(wrong(Refusal::UpstreamCertificate, format!("{endpoint}: {why}"))),
+    };
+    let connecting = TlsConnector::from(config).connect(tls.name.clone(), stream);
+    let error = match tokio::time::timeout(HANDSHAKE, connecting).await {
+        Ok(Ok(stream)) => return Ok(Connected::Tls(Box::new(stream))),
+        Ok(Err(error)) => error,
+        Err(_) => {
+            let detail = format!("{endpoint}: the TLS handshake took more than 5 s");
+            return Err(away(Refusal::UpstreamConnectTimeout, detail));
+        }
+    };
+    if matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+    ) {
+        let detail = format!("{endpoint}: closed during the TLS handshake");
+        return Err(away(Refusal::UpstreamClosed, detail));
+    }
+    Err(match explain_failure(&error) {
+        UpstreamTlsFailure::PinMismatch { found } => wrong(
+            Refusal::UpstreamPinMismatch,
+            format!("{endpoint}: shows the certificate sha256:{}, not the pinned one", hex(&found)),
+        ),
+        UpstreamTlsFailure::Certificate(why) => {
+            wrong(Refusal::UpstreamCertificate, format!("{endpoint}: certificate for `{}`: {why}", name_of(tls)))
+        }
+        UpstreamTlsFailure::Other(why) => wrong(Refusal::UpstreamTls, format!("{endpoint}: {why}")),
+    })
+}
+
+fn name_of(tls: &TargetTls) -> std::borrow::Cow<'_, str> {
+    tls.name.to_str()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn away(refusal: Refusal, detail: String) -> UpstreamError {
+    UpstreamError { refusal, detail, is_away: true }
+}
+
+fn wrong(refusal: Refusal, detail: String) -> UpstreamError {
+    UpstreamError { refusal, detail, is_away: false }
+}
+
+impl AsyncRead for Connected {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Connected::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Connected::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connected {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Connected::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Connected::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Connected::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Connected::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Connected::Plain(stream) => stream.is_write_vectored(),
+            Connected::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Connected::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Connected::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Connected::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Connected::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Upstream servers: where they are, how to reach them, which idle connections to them are at hand, whether they are away.
+//! Knows nothing of routes or clients.
+
+mod connect;
+mod hold;
+mod pool;
+mod resolve;
+mod target;
+
+pub use connect::{Connected, UpstreamError, connect};
+pub use hold::{Hold, HoldError, MOST_HELD};
+pub use pool::Pool;
+pub use resolve::follow;
+pub use target::{Target, TargetTls, Upstream, UpstreamKey};
