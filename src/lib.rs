@@ -15,3 +15,5 @@ pub mod provider;
 pub mod serve;
 
 pub mod app;
+
+pub mod cli;

@@ -10,19 +10,23 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::load::{Prepared, Workshop};
+use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
 use super::{AppError, RunOptions, Running, limits, table};
-use crate::admin::{AdminSocket, Answer, Command, Order, Signal, Signals, serve_metrics, socket_path};
+use crate::admin::{Answer, Command, Order, Signal, Signals, serve_metrics};
 use crate::cert::{SystemRoots, TlsFactory};
-use crate::config::{AcmeSpec, CertSource, Config, Diagnostic, Source};
+use crate::config::{Config, Source};
 use crate::model::show_duration;
 use crate::provider::{ContentPrint, Watch};
-use crate::serve::{Cores, Doors, Plant, bind};
+use crate::serve::{Cores, Doors, Plant};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
 use crate::upstream::follow;
 
 /// Orders that may wait; those who ask wait beyond that.
 const QUEUE: usize = 64;
+
+/// How often certificates are looked at unasked.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How often the end of the last exchange is looked for while draining.
 const LOOK: Duration = Duration::from_millis(20);
@@ -54,12 +58,6 @@ type Seen = HashMap<PathBuf, Option<ContentPrint>>;
 
 fn look_at(files: &[PathBuf]) -> Seen {
     files.iter().map(|file| (file.clone(), ContentPrint::of_file(file))).collect()
-}
-
-/// Sockets that were bound for a snapshot and are not in use yet; dropped, they are closed again.
-struct Bound {
-    doors: Vec<(SocketAddr, TcpListener)>,
-    metrics: Option<TcpListener>,
 }
 
 impl Control {
@@ -141,6 +139,7 @@ impl Control {
 
     /// Carries out orders until one says stop, then drains.
     pub async fn work(&mut self) {
+        let mut daily = tokio::time::interval_at(tokio::time::Instant::now() + DAY, DAY);
         tracing::info!(
             routes = self.cell.load().routes.len(),
             workers = self.cores.count(),
@@ -157,6 +156,8 @@ impl Control {
                     let _ = answer.send(self.carry_out(command).await);
                 }
                 changed = self.watch.changed() => self.files_changed(&changed).await,
+                // The local CA mints anew what comes near its end.
+                _ = daily.tick() => self.refresh_files().await,
             }
         }
     }
@@ -226,13 +227,14 @@ impl Control {
         match outcome {
             Ok(what) => {
                 self.metrics.reload_accepted(before.generation + 1);
-                tracing::info!(by, took_ms = began.elapsed().as_millis(), "reload {}: {what}", before.generation + 1);
+                let took = began.elapsed().as_millis();
+                tracing::info!("reload {} by {by}, in {took} ms: {what}", before.generation + 1);
                 Answer::done(format!("{what}\n"), serde_json::json!({ "generation": before.generation + 1 }))
             }
             Err(why) => {
                 self.metrics.reload_refused();
                 let text = format!("{why}\ngeneration {} stays in force\n", before.generation);
-                tracing::error!(by, "reload refused\n{text}");
+                tracing::error!("reload by {by} refused\n{text}");
                 Answer::refused(text)
             }
         }
@@ -371,99 +373,4 @@ impl Control {
         self.cores.end();
         self.access_log.clone().close();
     }
-}
-
-/// Binds every address that is not open yet.
-fn bind_all(snapshot: &Snapshot, open: &[Listener], metrics_open: Option<SocketAddr>) -> Result<Bound, AppError> {
-    let bound = |address: SocketAddr, what: String| {
-        bind(address).map_err(|cause| {
-            let hint = match cause.kind() {
-                std::io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE or root",
-                std::io::ErrorKind::AddrInUse => {
-                    "; another process (or another table of this file) has it: `ss -ltnp` shows which"
-                }
-                _ => "",
-            };
-            AppError::Bind { address, what, cause, hint }
-        })
-    };
-    let mut doors = Vec::new();
-    for listener in &snapshot.listeners {
-        if !open.iter().any(|known| known.address == listener.address) {
-            doors.push((listener.address, bound(listener.address, format!("[listen.{}]", listener.door.name))?));
-        }
-    }
-    let metrics = match &snapshot.metrics {
-        Some((address, _)) if metrics_open != Some(*address) => Some(bound(*address, "[metrics]".to_owned())?),
-        _ => None,
-    };
-    Ok(Bound { doors, metrics })
-}
-
-fn create_state(state: &std::path::Path) -> Result<(), AppError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let failed = |cause| AppError::State { path: state.to_owned(), cause };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(failed)
-}
-
-/// The admin socket is a convenience: without it, signals and the watcher still work.
-fn open_socket(state: &std::path::Path, orders: mpsc::Sender<Order>) -> Option<PathBuf> {
-    let path = socket_path(std::env::var_os("RUNTIME_DIRECTORY").as_deref(), state);
-    match AdminSocket::bind(&path) {
-        Ok(socket) => {
-            tokio::spawn(async move {
-                if let Err(error) = socket.serve(orders).await {
-                    tracing::warn!(%error, "the admin socket is gone; signals and file changes still reload");
-                }
-            });
-            Some(path)
-        }
-        Err(error) => {
-            tracing::warn!(%error, "no admin socket; signals and file changes still reload");
-            None
-        }
-    }
-}
-
-/// Our name in Via: the same after a restart, another one on another machine or with another state folder.
-fn via_name(state: &std::path::Path) -> String {
-    use std::hash::{Hash, Hasher};
-    let mut hasher = std::hash::DefaultHasher::new();
-    rustix::system::uname().nodename().to_bytes().hash(&mut hasher);
-    std::fs::canonicalize(state).unwrap_or_else(|_| state.to_owned()).hash(&mut hasher);
-    format!("doorward-{:08x}", hasher.finish() & 0xffff_ffff)
-}
-
-/// Says what is worth knowing about an accepted file.
-fn tell(warnings: &[Diagnostic], notices: &[String], config: &Config) {
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    for notice in notices {
-        tracing::warn!("{notice}");
-    }
-    let idle = not_acted_on(config);
-    if !idle.is_empty() {
-        tracing::warn!("accepted, but not acted on by this version: {}", idle.join(", "));
-    }
-}
-
-/// Tables that are checked for form and wait for a later version.
-fn not_acted_on(config: &Config) -> Vec<String> {
-    let mut idle = Vec::new();
-    for spec in &config.certs {
-        if let CertSource::Acme(AcmeSpec { .. }) = &spec.source {
-            idle.push(format!("[cert.{}] (issuing; the local CA serves its names)", spec.id.value));
-        }
-        if !spec.exports.is_empty() {
-            idle.push(format!("[[cert.{}.export]]", spec.id.value));
-        }
-    }
-    if config.docker.is_some() {
-        idle.push("[docker]".to_owned());
-    }
-    if config.mail.is_some() {
-        idle.push("[mail]".to_owned());
-    }
-    idle
 }

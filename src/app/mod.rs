@@ -4,6 +4,7 @@ mod check;
 mod control;
 mod limits;
 mod load;
+mod open;
 mod table;
 
 use std::net::SocketAddr;

@@ -92,6 +92,9 @@ fn entry(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<AllowEnt
 
 /// A word that is no network of the file.
 pub(super) fn unknown_network(reading: &Reading<'_>, name: &str, span: Span) {
+    if reading.is_full() {
+        return;
+    }
     let known = || reading.names.networks.keys().copied().chain([ANYONE]);
     let message = format!("no network {}{}", shown(name), reading.guess(name, known()));
     let help = format!("write it into `[networks]`, or use {}", one_of(known()));

@@ -56,6 +56,9 @@ fn source(section: &Section<'_, '_>) -> Option<CertSource> {
         return order(section).map(CertSource::Acme);
     }
     if !section.has("cert") && !section.has("key") {
+        if section.has_unknown() {
+            return None;
+        }
         let help = "write `cert` and `key` for files, or `names` for a certificate to be ordered";
         section.reading.missing(
             section.span,

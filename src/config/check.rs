@@ -7,24 +7,27 @@ use std::net::SocketAddr;
 
 use super::reading::Reading;
 use super::section::Section;
-use super::{Config, DoorSpec, Located, RouteSpec, Span};
+use super::{Config, Located, RouteSpec, Span};
 
 /// Reports what is wrong with the file as a whole.
 pub(super) fn check(reading: &Reading<'_>, file: &Section<'_, '_>, config: &Config) {
     check_presence(reading, file);
     check_addresses(reading, config);
     check_names(reading, config);
-    warn_of_closed_doors(reading, config);
-    warn_of_unserved_public_names(reading, config);
+    if !reading.has_faults() {
+        warn_of_closed_doors(reading, config);
+        warn_of_unserved_public_names(reading, config);
+    }
 }
 
 fn check_presence(reading: &Reading<'_>, file: &Section<'_, '_>) {
     let whole = Span::default();
-    if reading.names.doors.is_empty() {
+    let is_no_table = |key| file.item(key).is_some_and(|item| item.value.as_table().is_none());
+    if reading.names.doors.is_empty() && !is_no_table("listen") {
         let help = "write `[listen.lan]` and below it `https = \":443\"`";
         reading.missing(whole, "the file has no door: nothing would be listened on", "", help);
     }
-    if reading.names.routes.is_empty() && !file.has("docker") {
+    if reading.names.routes.is_empty() && !is_no_table("routes") && !file.mentions("docker") {
         let help = "write `[routes]` and below it `photos = \"http://192.168.1.5:2342\"`, or `[docker]`";
         reading.missing(whole, "the file has neither a route nor `[docker]`: nothing would be served", "", help);
     }
@@ -86,8 +89,10 @@ fn warn_of_closed_doors(reading: &Reading<'_>, config: &Config) {
         return;
     }
     let help = "write `allow = [\"lan\"]` at the top of the file, with `[networks]` saying what `lan` is";
+    let local = config.routes.iter().filter(|route| is_closed(route)).count();
+    let public = config.routes.iter().filter(|route| is_closed(route) && !route.public.is_empty()).count();
     for door in config.doors.iter().filter(|door| door.allow.is_none()) {
-        let closed = config.routes.iter().filter(|route| is_closed(route, door)).count();
+        let closed = if door.public_names { public } else { local };
         let from_containers = config.docker.is_some() && !door.public_names;
         if closed == 0 && !from_containers {
             continue;
@@ -106,10 +111,10 @@ fn warn_of_closed_doors(reading: &Reading<'_>, config: &Config) {
     }
 }
 
-fn is_closed(route: &RouteSpec, door: &DoorSpec) -> bool {
-    let is_served = !door.public_names || !route.public.is_empty();
+/// Whether a route leaves it to the door, or the file, to say who may enter.
+fn is_closed(route: &RouteSpec) -> bool {
     let paths_open = route.to.is_none() && route.paths.iter().all(|path| path.allow.is_some());
-    is_served && route.allow.is_none() && !paths_open
+    route.allow.is_none() && !paths_open
 }
 
 fn warn_of_unserved_public_names(reading: &Reading<'_>, config: &Config) {

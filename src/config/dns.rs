@@ -27,7 +27,7 @@ pub(super) fn dns<'t>(cert: &Section<'_, 't>, item: &Item<'t>) -> Option<DnsSpec
     if item.value.as_str().is_some() {
         let provider = provider(reading, &reading.text(item)?)?;
         let token_file = cert.path("token_file");
-        for key in needs(&provider.value).iter().filter(|&&key| !cert.has(key)) {
+        for key in needs(&provider.value).iter().filter(|&&key| !cert.mentions(key)) {
             let help = match *key {
                 "token_file" => {
                     "write `token_file = \"…\"` below it, with the path of a file that holds the token".to_owned()
@@ -113,8 +113,8 @@ fn check_keys(table: &Section<'_, '_>, cert: &Section<'_, '_>, provider: &str) {
         }
     }
     for key in needs(provider) {
-        let beside = *key == "token_file" && cert.has("token_file");
-        if !table.has(key) && !beside {
+        let beside = *key == "token_file" && cert.mentions("token_file");
+        if !beside {
             table.required(key);
         }
     }
@@ -132,6 +132,7 @@ fn api(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<String>> {
 /// The name of a TSIG key is a DNS name; a secret pasted here nearly never is.
 fn tsig_key(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<String>> {
     if crate::model::HostName::parse(text.value).is_err() {
+        reading.keep_secret(text.span);
         let help = "write the key's name here, and put its secret into a file: `key_file = \"tsig.key\"`";
         reading.fault(text.span, "`key` takes the name of a TSIG key; its secret is never in the file", "", help);
         return None;

@@ -32,7 +32,7 @@ fn door<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<DoorSpec> {
     let section = Section::open(reading, entry, &DOOR, format!("[listen.{}]", entry.key))?;
     let https = addresses(&section, "https");
     let http = addresses(&section, "http");
-    if !section.has("https") && !section.has("http") {
+    if !section.mentions("https") && !section.mentions("http") {
         let help = "write `https = \":443\"`, `http = \":80\"`, or both";
         reading.missing(section.span, format!("{} listens nowhere", section.title), "", help);
     }

@@ -1,6 +1,8 @@
 //! `headers` of a route: what is set and removed on the way.
 //! Refuses the headers that frame a message: changing those by hand is how requests are smuggled.
 
+use std::collections::HashSet;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue};
 
@@ -32,6 +34,7 @@ fn edits<'t>(reading: &Reading<'t>, item: &Item<'t>, direction: Direction) -> He
         return HeaderEdits::default();
     };
     let mut out = HeaderEdits::default();
+    let mut seen = HashSet::new();
     let set = section.item("set").and_then(|set| reading.entries(&set, &HEADER_VALUE)).unwrap_or_default();
     for entry in &set {
         let value = value(reading, entry);
@@ -39,7 +42,7 @@ fn edits<'t>(reading: &Reading<'t>, item: &Item<'t>, direction: Direction) -> He
         if name == HOST && direction == Direction::Request {
             check_host(reading, entry);
         }
-        if out.set.iter().any(|(other, _)| *other == name) {
+        if !seen.insert(name.clone()) {
             let help = "upper and lower case make no difference; keep one";
             reading.fault(entry.key_span, format!("{} is set twice", shown(entry.key)), "", help);
         }

@@ -115,7 +115,7 @@ fn read<'t>(reading: &Reading<'t>, root: &'t DeTable<'t>) -> Config {
     let domain = doors::domain(&file);
     let joined = match &domain {
         Some(domain) => Domain::Given(&domain.value),
-        None if file.has("domain") => Domain::Faulty,
+        None if file.mentions("domain") => Domain::Faulty,
         None => Domain::Absent,
     };
     let config = Config {

@@ -53,7 +53,8 @@ fn pattern(reading: &Reading<'_>, entry: &Item<'_>) -> Option<Located<PathPatter
     } else if body.contains(['?', '#']) {
         ("a path ends before `?` and `#`", format!("write `\"{}\"`", key.split(['?', '#']).next().unwrap_or_default()))
     } else if body.contains('*') {
-        ("`*` stands only at the end, behind a `/`", "write `\"/x/*\"` for all that is below `/x`".to_owned())
+        let base = body.split('*').next().unwrap_or_default().trim_end_matches('/');
+        ("`*` stands only at the end, behind a `/`", format!("write `\"{base}/*\"` for all that is below `{base}/`"))
     } else {
         let below = if body.len() < key.len() { "/*" } else { "" };
         let normal = normalise(body);

@@ -5,13 +5,16 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::keys::Key;
-use super::{Diagnostic, Located, Source, Span};
+use super::keys::{FILE, Key, Table};
+use super::{Diagnostic, Located, Severity, Source, Span};
 
 /// Faults beyond this many are not kept: a broken file of megabytes must not become gigabytes of messages.
-const MOST: usize = 200;
+const MOST: usize = 100;
+/// Names beyond this many are not compared with a faulty one.
+const MOST_GUESSED: usize = 1_000;
 /// Longer words are nobody's typing error.
 const LONGEST_GUESSED: usize = 64;
 
@@ -45,8 +48,18 @@ pub(super) struct Reading<'t> {
     pub(super) source: &'t Source,
     pub(super) names: Names<'t>,
     syntax_lines: BTreeSet<u32>,
-    found: RefCell<Vec<(usize, Diagnostic)>>,
-    warnings: RefCell<Vec<(usize, Diagnostic)>>,
+    faults: RefCell<Vec<Found>>,
+    warnings: RefCell<Vec<Found>>,
+    /// Values that must not be shown, in no excerpt of no diagnostic.
+    secrets: RefCell<Vec<Span>>,
+}
+
+/// Something to say, kept until everything that must not be shown is known.
+struct Found {
+    span: Span,
+    message: String,
+    label: String,
+    help: String,
 }
 
 impl<'t> Reading<'t> {
@@ -55,8 +68,9 @@ impl<'t> Reading<'t> {
             source,
             names: Names::of(root),
             syntax_lines: BTreeSet::new(),
-            found: RefCell::default(),
+            faults: RefCell::default(),
             warnings: RefCell::default(),
+            secrets: RefCell::default(),
         }
     }
 
@@ -67,6 +81,11 @@ impl<'t> Reading<'t> {
         self.syntax_lines.insert(self.source.line_of(span.start));
     }
 
+    /// A fault of TOML that is the consequence of one already reported.
+    pub(super) fn syntax_echo(&mut self, span: Span) {
+        self.syntax_lines.insert(self.source.line_of(span.start));
+    }
+
     pub(super) fn fault(
         &self,
         span: Span,
@@ -74,10 +93,10 @@ impl<'t> Reading<'t> {
         label: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let mut found = self.found.borrow_mut();
+        let mut faults = self.faults.borrow_mut();
         let own_line = !self.syntax_lines.is_empty() && self.syntax_lines.contains(&self.source.line_of(span.start));
-        if found.len() <= MOST && !own_line {
-            found.push((span.start, self.source.fault(span, message, label, help)));
+        if faults.len() <= MOST && !own_line {
+            faults.push(Found { span, message: message.into(), label: label.into(), help: help.into() });
         }
     }
 
@@ -103,19 +122,35 @@ impl<'t> Reading<'t> {
     ) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() <= MOST {
-            warnings.push((span.start, self.source.warning(span, message, label, help)));
+            warnings.push(Found { span, message: message.into(), label: label.into(), help: help.into() });
         }
+    }
+
+    /// Whether anything is wrong so far: then what seems missing may only be misplaced.
+    pub(super) fn has_faults(&self) -> bool {
+        !self.faults.borrow().is_empty()
+    }
+
+    /// Whether nothing more is kept, so that nothing more need be found out.
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.borrow().len() > MOST
+    }
+
+    /// This value is a secret that has no business in the file: whatever is said about its line, it is not shown.
+    pub(super) fn keep_secret(&self, span: Span) {
+        self.secrets.borrow_mut().push(span);
     }
 
     /// Everything found, in the order of the file: faults, then warnings.
     pub(super) fn finish(self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
-        let mut faults = in_order(self.found.into_inner());
+        let shown = self.source.without(&self.secrets.into_inner());
+        let mut faults = in_order(&shown, Severity::Error, self.faults.into_inner());
         if faults.len() > MOST {
             faults.truncate(MOST);
             let more = format!("there are more than {MOST} faults; the rest is not shown");
-            faults.push(self.source.fault(Span::default(), more, "", "mend these first"));
+            faults.push(shown.fault(Span::default(), more, "", "mend these first"));
         }
-        (faults, in_order(self.warnings.into_inner()))
+        (faults, in_order(&shown, Severity::Warning, self.warnings.into_inner()))
     }
 
     pub(super) fn located<T>(&self, span: Span, value: T) -> Located<T> {
@@ -131,7 +166,11 @@ impl<'t> Reading<'t> {
     pub(super) fn wrong_kind(&self, item: &Item<'_>) {
         let kind = kind_of(item.value);
         let key = shown(item.key);
-        let help = format!("write `{} = {}`", item.key, item.about.example);
+        let belongs_to_the_file = item.about.name.starts_with('<') && FILE.find(item.key).is_some();
+        let help = match belongs_to_the_file {
+            true => at_the_top(item.key),
+            false => format!("write `{} = {}`", item.key, item.about.example),
+        };
         self.fault(item.span, format!("{key} takes {}, not {kind}", item.about.takes), "", help);
     }
 
@@ -207,7 +246,7 @@ impl<'t> Reading<'t> {
     /// `did you mean` for a name that is not known; empty if nothing is near.
     pub(super) fn guess<'n>(&self, written: &str, known: impl IntoIterator<Item = &'n str>) -> String {
         // Guessing costs time for each known name, so a file full of faults gets no more of it.
-        if self.found.borrow().len() >= MOST {
+        if self.is_full() {
             return String::new();
         }
         nearest(written, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
@@ -216,33 +255,37 @@ impl<'t> Reading<'t> {
 
 impl<'t> Names<'t> {
     fn of(root: &'t DeTable<'t>) -> Names<'t> {
+        let spans =
+            |name| tables_meant(root, name).map(|(key, _)| (key.get_ref().as_ref(), span_of(key.span()))).collect();
+        let to_of = |value: &'t DeValue<'t>| match value {
+            DeValue::String(to) => Some(to.as_ref()),
+            DeValue::Table(route) => route.get("to").and_then(|to| to.get_ref().as_str()),
+            _ => None,
+        };
+        let routes = tables_meant(root, "routes").map(|(key, value)| (key.get_ref().as_ref(), to_of(value.get_ref())));
         Names {
-            networks: keys_under(root, "networks"),
-            upstreams: keys_under(root, "upstreams"),
-            doors: keys_under(root, "listen"),
-            routes: table_under(root, "routes")
-                .into_iter()
-                .flat_map(DeTable::iter)
-                .map(|(key, value)| {
-                    let to = match value.get_ref() {
-                        DeValue::String(to) => Some(to.as_ref()),
-                        DeValue::Table(route) => route.get("to").and_then(|to| to.get_ref().as_str()),
-                        _ => None,
-                    };
-                    (key.get_ref().as_ref(), to)
-                })
-                .collect(),
+            networks: spans("networks"),
+            upstreams: spans("upstreams"),
+            doors: spans("listen"),
+            routes: routes.collect(),
         }
     }
 }
 
-fn keys_under<'t>(root: &'t DeTable<'t>, name: &str) -> HashMap<&'t str, Span> {
-    let table = table_under(root, name).into_iter().flat_map(DeTable::iter);
-    table.map(|(key, _)| (key.get_ref().as_ref(), span_of(key.span()))).collect()
+/// The entries of a table of the file, and of one whose name was probably meant to be this: a slip in a header is one
+/// fault, not one for each name below it.
+fn tables_meant<'t>(
+    root: &'t DeTable<'t>,
+    name: &'static str,
+) -> impl Iterator<Item = (&'t Spanned<DeString<'t>>, &'t Spanned<DeValue<'t>>)> {
+    let few = root.len() <= MOST;
+    let meant = root.iter().filter(move |(key, _)| key.get_ref() == name || few && means(key.get_ref(), name, &FILE));
+    meant.filter_map(|(_, table)| table.get_ref().as_table()).flat_map(DeTable::iter)
 }
 
-fn table_under<'t>(root: &'t DeTable<'t>, name: &str) -> Option<&'t DeTable<'t>> {
-    root.get(name)?.get_ref().as_table()
+/// Whether a key that a table does not know was probably meant to be this one.
+pub(super) fn means(written: &str, name: &str, known: &Table) -> bool {
+    known.find(written).is_none() && nearest(written, known.keys.iter().map(|key| key.name)) == Some(name)
 }
 
 /// The entries of a table in the order of the file.
@@ -282,7 +325,7 @@ pub(super) fn shown(text: &str) -> String {
 /// `a`, `b` or `c`; at most eight.
 pub(super) fn one_of<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     const MOST_LISTED: usize = 8;
-    let mut names: Vec<&str> = names.into_iter().collect();
+    let mut names: Vec<&str> = names.into_iter().take(MOST_GUESSED).collect();
     names.sort_unstable();
     let more = names.len().saturating_sub(MOST_LISTED);
     let listed: Vec<String> = names.iter().take(MOST_LISTED).map(|name| shown(name)).collect();
@@ -294,9 +337,18 @@ pub(super) fn one_of<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     }
 }
 
-fn in_order(mut found: Vec<(usize, Diagnostic)>) -> Vec<Diagnostic> {
-    found.sort_by_key(|(start, _)| *start);
-    found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
+/// TOML's own trap: everything behind a header belongs to that table.
+pub(super) fn at_the_top(key: &str) -> String {
+    format!("for the whole file, `{key}` stands at the top, before the first `[table]`")
+}
+
+fn in_order(source: &Source, severity: Severity, mut found: Vec<Found>) -> Vec<Diagnostic> {
+    found.sort_by_key(|found| found.span.start);
+    let diagnostic = |found: Found| match severity {
+        Severity::Error => source.fault(found.span, found.message, found.label, found.help),
+        Severity::Warning => source.warning(found.span, found.message, found.label, found.help),
+    };
+    found.into_iter().map(diagnostic).collect()
 }
 
 fn kind_of(value: &DeValue<'_>) -> &'static str {
@@ -318,7 +370,7 @@ pub(super) fn nearest<'n>(written: &str, known: impl IntoIterator<Item = &'n str
     }
     let lower = written.to_ascii_lowercase();
     let allowed = (written.chars().count() / 3).clamp(1, 3);
-    let near = known.into_iter().take(10_000).filter(|name| name.len() <= LONGEST_GUESSED).map(|name| {
+    let near = known.into_iter().take(MOST_GUESSED).filter(|name| name.len() <= LONGEST_GUESSED).map(|name| {
         let name_lower = name.to_ascii_lowercase();
         // A word that only lost or gained its end (`header`, `networks`) is near, however long the end is.
         let cut =

@@ -24,7 +24,8 @@ pub(super) enum Domain<'a> {
 /// Reads `[routes]`.
 pub(super) fn routes<'t>(reading: &Reading<'t>, item: &Item<'t>, domain: &Domain<'_>) -> Vec<RouteSpec> {
     let entries = reading.entries(item, &ROUTE_ENTRY).unwrap_or_default();
-    let is_short = |entry: &&Item<'_>| !entry.key.contains('.') && entry.key != "*";
+    let is_route = |entry: &&Item<'_>| entry.value.as_str().is_some() || entry.value.as_table().is_some();
+    let is_short = |entry: &&Item<'_>| !entry.key.contains('.') && entry.key != "*" && is_route(entry);
     if let (Domain::Absent, Some(first)) = (domain, entries.iter().find(is_short)) {
         let message = format!("{} is a short name, but the file has no `domain`", shown(first.key));
         let help = "write `domain = \"home.example\"` at the top of the file, or full names in quotes";
@@ -47,7 +48,7 @@ fn route<'t>(reading: &Reading<'t>, entry: &Item<'t>, domain: &Domain<'_>) -> Op
     let destination = section.item("to").and_then(|to| targets::destination(reading, &reading.text(&to)?));
     let to = targets::with_keys_beside(&section, destination, entry.key);
     let paths = section.item("paths").map(|paths| paths::paths(reading, &paths)).unwrap_or_default();
-    if !section.has("to") {
+    if !section.has("to") && !section.has_unknown() {
         check_answers_alone(&section, &paths);
     }
     let public = public(&section);
@@ -102,6 +103,9 @@ fn host(reading: &Reading<'_>, entry: &Item<'_>, domain: &Domain<'_>) -> Option<
 /// A route without `to` lives off its paths: each must answer by itself.
 fn check_answers_alone(section: &Section<'_, '_>, paths: &[PathSpec]) {
     let help = "write `to = \"<upstream or address>\"`";
+    for key in targets::BESIDE {
+        section.out_of_place(key, "means nothing without a `to`", help);
+    }
     if !section.has("paths") {
         section.reading.missing(section.span, format!("{} leads nowhere: it has no `to`", section.title), "", help);
         return;

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use crate::model::{parse_duration, parse_size};
 
 use super::keys::Table;
-use super::reading::{Item, Reading, integer_of, nearest, one_of, shown, span_of};
+use super::reading::{Item, Reading, at_the_top, integer_of, means, nearest, one_of, shown, span_of};
 use super::{Located, Span};
 
 /// A table that is being read.
@@ -47,8 +47,14 @@ impl<'r, 't> Section<'r, 't> {
         title: String,
     ) -> Section<'r, 't> {
         let section = Section { reading, title, span, known, table };
-        for (key, _) in table.iter() {
+        for (key, value) in table.iter() {
+            if reading.is_full() {
+                break;
+            }
             if known.find(key.get_ref()).is_none() {
+                if is_secret(key.get_ref()) {
+                    reading.keep_secret(span_of(value.span()));
+                }
                 section.unknown_key(key.get_ref(), span_of(key.span()));
             }
         }
@@ -73,12 +79,16 @@ impl<'r, 't> Section<'r, 't> {
         } else if let Some(near) = nearest(key, names.clone()) {
             format!("{} knows `{near}`", self.title)
         } else if self.known.title != "the file" && super::keys::FILE.find(key).is_some() {
-            // TOML's own trap: everything behind a header belongs to that table.
-            format!("for the whole file, `{key}` stands at the top, before the first `[table]`")
+            at_the_top(key)
         } else {
             format!("{} knows {}", self.title, names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
         };
-        self.reading.fault(span, format!("unknown key {} in {}{guess}", shown(key), self.title), "", help);
+        let message = format!("unknown key {} in {}{guess}", shown(key), self.title);
+        match self.known.title {
+            // A header that TOML could not read leaves its keys at the top of the file.
+            "the file" => self.reading.missing(span, message, "", help),
+            _ => self.reading.fault(span, message, "", help),
+        }
     }
 
     /// A key with its value, if written.
@@ -98,6 +108,18 @@ impl<'r, 't> Section<'r, 't> {
         self.table.contains_key(name)
     }
 
+    /// Whether a key is there, or one that was probably meant to be it (and is reported as unknown).
+    pub(super) fn mentions(&self, name: &str) -> bool {
+        const MANY: usize = 100;
+        self.has(name)
+            || self.table.len() < MANY && self.table.iter().any(|(key, _)| means(key.get_ref(), name, self.known))
+    }
+
+    /// Whether there are keys that this table does not know.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.table.iter().any(|(key, _)| self.known.find(key.get_ref()).is_none())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
@@ -105,7 +127,7 @@ impl<'r, 't> Section<'r, 't> {
     /// A key that must be there.
     pub(super) fn required(&self, name: &'static str) -> Option<Item<'t>> {
         let item = self.item(name);
-        if let (None, Some(about)) = (&item, self.known.find(name)) {
+        if let (false, Some(about)) = (self.mentions(name), self.known.find(name)) {
             let help = format!("write `{name} = {}`", about.example);
             self.reading.missing(self.span, format!("{} has no `{name}`", self.title), "", help);
         }
@@ -144,6 +166,7 @@ impl<'r, 't> Section<'r, 't> {
     pub(super) fn path(&self, name: &'static str) -> Option<Located<PathBuf>> {
         let text = self.words(name)?;
         if text.value.starts_with("-----BEGIN") || text.value.contains(['\n', '\0']) {
+            self.reading.keep_secret(text.span);
             let help = format!("put it into a file of its own and write `{name} = \"<path>\"`");
             self.reading.fault(
                 text.span,
@@ -185,7 +208,7 @@ impl<'r, 't> Section<'r, 't> {
         let item = self.item(name)?;
         if let Some(number) = integer_of(item.value) {
             let help =
-                format!("a size stands in quotes: write `{name} = \"{number}\"` for bytes, `\"{number}M\"` for MiB");
+                format!("a size stands in quotes: write `{name} = \"{number}\"` for bytes, or a unit as in `\"50M\"`");
             self.reading.fault(item.span, format!("`{name}` takes a size, not a whole number"), "", help);
             return None;
         }
@@ -210,4 +233,11 @@ impl<'r, 't> Section<'r, 't> {
         }
         Some(self.reading.located(text.span, chosen?))
     }
+}
+
+/// Whether a key that no table knows would hold a secret.
+pub(super) fn is_secret(key: &str) -> bool {
+    const WORDS: [&str; 6] = ["token", "secret", "passw", "api_key", "eab_key", "hmac"];
+    let key = key.to_ascii_lowercase();
+    !key.ends_with("_file") && WORDS.iter().any(|word| key.contains(word))
 }

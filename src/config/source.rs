@@ -79,6 +79,20 @@ impl Source {
         self.diagnostic(Severity::Error, span, message.into(), label.into(), help.into())
     }
 
+    /// The same file with some places made unreadable, for excerpts.
+    pub(super) fn without(&self, secrets: &[Span]) -> Source {
+        if secrets.is_empty() {
+            return self.clone();
+        }
+        let mut masked = self.text.as_bytes().to_vec();
+        for secret in secrets {
+            // One byte for one, so that every offset stays right.
+            let bytes = masked.get_mut(secret.start..secret.end).unwrap_or_default();
+            bytes.iter_mut().filter(|b| !matches!(b, b'\n' | b'\r')).for_each(|b| *b = b'*');
+        }
+        Source { text: String::from_utf8_lossy(&masked).into(), ..self.clone() }
+    }
+
     fn diagnostic(&self, severity: Severity, span: Span, message: String, label: String, help: String) -> Diagnostic {
         let (line, column) = self.position(span.start);
         let excerpt = (span != Span::default()).then(|| self.excerpt(line, span));

@@ -155,6 +155,7 @@ pub struct CertSpec {
 }
 
 /// Files that somebody else keeps, or an order to a CA.
+#[expect(clippy::large_enum_variant, reason = "a file has a handful of certificates")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CertSource {
     /// `cert` and `key`: PEM files, resolved against the folder of the file.
@@ -186,6 +187,7 @@ pub struct AcmeSpec {
 }
 
 /// How the CA is shown that a name is ours.
+#[expect(clippy::large_enum_variant, reason = "a file has a handful of certificates")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChallengeSpec {
     /// A TXT record.
@@ -224,7 +226,7 @@ pub struct DnsSpec {
 /// `acme = "…"` or a table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CaSpec {
-    /// `directory`: the URL (short names are resolved to it by `acme`).
+    /// `directory`: the `https://` URL; short names are resolved already, and absent is Let's Encrypt.
     pub directory: Located<String>,
     /// `ca`: PEM of a root that the directory's own certificate chains to.
     pub ca: Option<Located<PathBuf>>,
@@ -298,7 +300,7 @@ pub enum VerifySpec {
     Off,
 }
 
-/// One `[upstreams.<name>]`.
+/// One `[upstreams.<name>]`, or `<name> = "<address>"` in `[upstreams]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamSpec {
     /// The key.
@@ -520,6 +522,6 @@ pub struct MailSpec {
     pub from: Located<String>,
     /// `to`.
     pub to: Vec<Located<String>>,
-    /// `on`: `certificate`, `reload refused`, `upstream down <duration>`.
+    /// `on`: `certificate`, `reload refused`, `upstream down <duration>`; empty where not written.
     pub on: Vec<Located<String>>,
 }

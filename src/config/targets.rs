@@ -54,6 +54,9 @@ pub(super) fn destination(reading: &Reading<'_>, text: &Located<&str>) -> Option
     if reading.names.upstreams.contains_key(text.value) {
         return Some(Destination::Upstream(reading.located(text.span, Arc::from(text.value))));
     }
+    if reading.is_full() {
+        return None;
+    }
     let with_scheme = format!("http://{}", text.value);
     if text.value.contains(['.', ':']) && Endpoint::parse(&with_scheme).is_ok() {
         let help = format!("an address begins with `http://` or `https://`: write `\"{with_scheme}\"`");
@@ -182,6 +185,12 @@ fn endpoint(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<Endpo
             None
         }
         Ok(endpoint) => Some(reading.located(text.span, endpoint)),
+        Err(EndpointError::UserInfo) => {
+            reading.keep_secret(text.span);
+            let help = "set an `Authorization` header with `headers` if the upstream needs one; better, let it trust this machine";
+            reading.fault(text.span, "an upstream's address carries no user or password", "", help);
+            None
+        }
         Err(wrong) => {
             let help = match &wrong {
                 EndpointError::NoScheme if reading.names.upstreams.contains_key(text.value) => {

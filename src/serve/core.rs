@@ -21,7 +21,7 @@ use super::connection::{self, Connection};
 use super::exchange::Exchange;
 use super::request;
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
-use crate::telemetry::{AccessLog, CoreLog, Metrics, RouteMetrics};
+use crate::telemetry::{AccessLog, CoreLog, Metrics, NO_ROUTE, RouteMetrics};
 use crate::upstream::Pool;
 
 /// The sweeper's period, and the resolution of every silence limit.
@@ -90,7 +90,7 @@ impl Core {
             index,
             cell: plant.cell.clone(),
             metrics: Arc::clone(&plant.metrics),
-            no_route: plant.metrics.route("(none)"),
+            no_route: plant.metrics.route(NO_ROUTE),
             log: plant.access_log.for_core(),
             pool: Pool::default(),
             clock: Arc::default(),

@@ -166,7 +166,9 @@ impl Exchange {
         if let Some(refusal) = self.refusal.get() {
             self.core.metrics.core(self.core.index).refused(refusal);
         }
-        metrics.record(self.core.index, self.status.get(), took, self.bytes_in.get(), self.bytes_out.get());
+        // A tunnel's hours are no time to answer: its handshake counts.
+        let answered_in = self.first_byte.get().filter(|_| self.is_tunnel.get()).unwrap_or(took);
+        metrics.record(self.core.index, self.status.get(), answered_in, self.bytes_in.get(), self.bytes_out.get());
     }
 
     /// Whether the client speaks HTTP/1.

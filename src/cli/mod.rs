@@ -1,0 +1,174 @@
+//! The command line: words in, one order carried out, an exit code out.
+//! It prints and asks; what the answers are is decided below. Exit codes: 0 done, 1 refused or not possible,
+//! 2 misunderstood (a wrong word, nobody there to ask, a file that cannot be read).
+
+mod check;
+mod demo;
+mod live;
+mod origin;
+mod overlay;
+mod places;
+mod run;
+mod screen;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Faults;
+use screen::Screen;
+
+/// The whole command line.
+#[derive(Parser, Debug)]
+#[command(
+    name = "doorward",
+    version,
+    about = "A reverse proxy and TLS edge gateway for a self-hosted home",
+    after_help = "Try it on this machine, with nothing to set up:  doorward demo\n\
+                  \n\
+                  Where nothing else is said, the file is ./routes.toml, else\n\
+                  /etc/doorward/routes.toml, and the state folder is $STATE_DIRECTORY, else\n\
+                  `certs` beside the file.",
+    max_term_width = 80,
+    disable_help_subcommand = true
+)]
+struct Words {
+    #[command(subcommand)]
+    order: Order,
+}
+
+#[derive(Subcommand, Debug)]
+enum Order {
+    /// Serve, until told to stop
+    Run(RunWords),
+    /// Look through a file for every fault, without serving
+    Check(CheckWords),
+    /// Tell the running one to read its file again, and wait for its verdict
+    Reload(LiveWords),
+    /// Show the table in force, or the table that a file would make
+    Routes(RoutesWords),
+    /// Serve the file on loopback, with stand-ins for all upstreams
+    Demo(DemoWords),
+    /// Say which version this is
+    Version,
+}
+
+/// `doorward run`
+#[derive(Args, Debug)]
+struct RunWords {
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for what must survive a restart
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Cores that serve [default: all it may use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+}
+
+/// `doorward check`
+#[derive(Args, Debug)]
+struct CheckWords {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same, named as elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with = "file", hide = true)]
+    config: Option<PathBuf>,
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where the running one is asked.
+#[derive(Args, Debug)]
+struct LiveWords {
+    /// Its state folder
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Its admin socket
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// `doorward routes`
+#[derive(Args, Debug)]
+struct RoutesWords {
+    /// A file to look at instead of asking the running one
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same, named as elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
+}
+
+/// `doorward demo`
+#[derive(Args, Debug)]
+#[command(after_help = "Ports on 127.0.0.1: https 8443, http 8080, the tunnel door 8081, metrics 9180;\n\
+                  with --port-base B: B, B+1, B+2, B+3. Other doors get the next free ones.\n\
+                  The built-in file is put into the state folder, to be edited there.\n\
+                  Nothing in the file that reaches out of this machine is acted on.")]
+struct DemoWords {
+    /// The file [default: ./routes.toml, else a built-in one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the local CA and the admin socket
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// First of the ports
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    port_base: Option<u16>,
+    /// Cores that serve [default: all it may use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+}
+
+/// Carries out what the words ask for. The words begin with the program's own name, as `std::env::args_os` gives them.
+pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let called_as = words.first().map_or_else(|| "doorward".into(), |name| name.to_string_lossy().into_owned());
+    let parsed = match Words::try_parse_from(words) {
+        Ok(parsed) => parsed,
+        Err(answer) => {
+            // Help and version are answers as well; a closed pipe is no reason to complain.
+            let _ = answer.print();
+            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut screen = Screen::stdout();
+    match parsed.order {
+        Order::Run(words) => run::run(words),
+        Order::Check(words) => check::check(words, &mut screen),
+        Order::Reload(words) => live::reload(words, &mut screen),
+        Order::Routes(words) => live::routes(words, &mut screen),
+        Order::Demo(words) => demo::demo(words, &called_as, screen),
+        Order::Version => {
+            screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// The words were understood, but there is nothing to work on.
+const NOTHING_THERE: u8 = 2;
+
+/// Says on standard error why nothing happens; the exit code is the caller's.
+fn complain(why: impl std::fmt::Display) {
+    use std::io::Write;
+    // Where standard error is closed, the exit code still tells.
+    let _ = writeln!(std::io::stderr(), "doorward: {why}");
+}
+
+/// Faults stand by themselves, so that editors and terminals find the place at the beginning of the line.
+fn show_faults(faults: &Faults) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{faults}");
+}
