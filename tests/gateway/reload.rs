@@ -47,10 +47,8 @@ async fn nothing_changed_is_nothing_to_do() {
         .reload()
         .await
         .accepted();
-    eventually("the same said again", async || {
-        (edge.log().matches("nothing to do").count() > said).then_some(())
-    })
-    .await;
+    eventually("the same said again", async || (edge.log().matches("nothing to do").count() > said).then_some(()))
+        .await;
     assert_eq!(edge.get("shop.home.test/").await.text(), "the shop");
 }
 

@@ -133,6 +133,18 @@ async fn a_client_that_vanishes_ends_the_servers_side_and_the_other_way_round() 
 }
 
 #[tokio::test]
+async fn a_websocket_that_its_server_has_ended_is_not_kept_for_a_client_that_forgot_it() {
+    let chat = Upstream::websocket().await;
+    let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
+    let mut socket = edge.client().websocket("chat.home.test/forgotten").await;
+    socket.echoes("here").await;
+    chat.stop().await;
+    let record = edge.record_of("/forgotten").await;
+    assert_eq!(record["upgraded"], true, "{record}");
+    drop(socket);
+}
+
+#[tokio::test]
 async fn an_answer_other_than_101_passes_and_nothing_is_tunnelled() {
     let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\nX-Why: theirs\r\n\r\nno way";
     let chat = Upstream::recording(answer).await;
