@@ -4,6 +4,8 @@
 //! A fault here is repaired by moving code, not by editing this file; where the plan itself should change, change
 //! ARCHITECTURE.md in the same commit and say why.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the line that failed")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -155,6 +157,17 @@ fn every_invariant_names_a_test_that_exists() {
             .map(|name| format!("ARCHITECTURE.md: no test is called `{name}`"))
             .collect(),
     );
+}
+
+#[test]
+fn every_file_on_the_map_is_where_it_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the map is there");
+    let files: Vec<&str> =
+        map.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && name.contains('/')).collect();
+    assert!(files.len() > 5, "the map names files in backticks");
+    let missing = files.iter().filter(|name| !root.join("src").join(name).exists() && !root.join(name).exists());
+    assert_none(missing.map(|name| format!("ARCHITECTURE.md: there is no `{name}`")).collect());
 }
 
 #[test]

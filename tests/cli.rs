@@ -1,6 +1,8 @@
 //! The command line as a person or a script meets it: the real program, its exit codes, what it prints, and a demo whose
 //! printed lines work as they stand.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the line that failed")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;

@@ -28,6 +28,9 @@ const QUEUE: usize = 64;
 /// How often certificates are looked at unasked.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// How many warnings an accepted reload is told with; `doorward check` has all.
+const TOLD: usize = 10;
+
 /// How often the end of the last exchange is looked for while draining.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -278,8 +281,11 @@ impl Control {
         self.after_publishing();
         self.files = files;
         let (_, connections) = self.cores.in_flight();
-        let told: String =
-            notices.iter().chain(warnings.iter().map(|w| &w.message)).map(|n| format!("\nwarning: {n}")).collect();
+        let told: String = notices
+            .iter()
+            .chain(warnings.iter().take(TOLD).map(|warning| &warning.message))
+            .map(|worth_knowing| format!("\nwarning: {worth_knowing}"))
+            .collect();
         Ok(format!("{what}; {connections} connections kept{told}"))
     }
 

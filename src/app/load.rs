@@ -1,5 +1,6 @@
 //! From the file on disk to a snapshot ready to be published: read, check, certificates, compile, promises. Changes nothing.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -203,6 +204,7 @@ fn uncovered_warnings(config: &Config, source: &Source, uncovered: &[HostPattern
             (order, name) => *order == name,
         })
     };
+    let uncovered: HashSet<&HostPattern> = uncovered.iter().collect();
     let routes = config.routes.iter().filter(|route| uncovered.contains(&route.host) && !is_ordered(&route.host));
     let number = routes.clone().count();
     // Without any certificate it is one thing to know, not one for each route.
