@@ -1,6 +1,8 @@
 //! The command line as a person or a script meets it: the real program, its exit codes, what it prints, and a demo whose
 //! printed lines work as they stand.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the line that failed")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 const GOOD: &str = r#"domain = "home.test"
 allow = ["lan"]
 networks = { lan = ["192.0.2.0/24"] }
-listen.lan = { https = ":443", http = ":80" }
+listen.lan = { http = ":80" }
 [routes]
 films = "http://192.0.2.20:8096"
 [routes.files]
@@ -21,7 +23,7 @@ to = "http://192.0.2.22"
 paths = { "/old" = { redirect = "/new" } }
 [[expect]]
 from = "lan"
-url = "https://films.home.test/"
+url = "http://films.home.test/"
 is = "films"
 "#;
 

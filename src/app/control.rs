@@ -25,6 +25,12 @@ use crate::upstream::follow;
 /// Orders that may wait; those who ask wait beyond that.
 const QUEUE: usize = 64;
 
+/// How often certificates are looked at unasked.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How many warnings an accepted reload is told with; `doorward check` has all.
+const TOLD: usize = 10;
+
 /// How often the end of the last exchange is looked for while draining.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -136,6 +142,7 @@ impl Control {
 
     /// Carries out orders until one says stop, then drains.
     pub async fn work(&mut self) {
+        let mut daily = tokio::time::interval_at(tokio::time::Instant::now() + DAY, DAY);
         tracing::info!(
             routes = self.cell.load().routes.len(),
             workers = self.cores.count(),
@@ -152,6 +159,8 @@ impl Control {
                     let _ = answer.send(self.carry_out(command).await);
                 }
                 changed = self.watch.changed() => self.files_changed(&changed).await,
+                // The local CA mints anew what comes near its end.
+                _ = daily.tick() => self.refresh_files().await,
             }
         }
     }
@@ -221,13 +230,14 @@ impl Control {
         match outcome {
             Ok(what) => {
                 self.metrics.reload_accepted(before.generation + 1);
-                tracing::info!(by, took_ms = began.elapsed().as_millis(), "reload {}: {what}", before.generation + 1);
+                let took = began.elapsed().as_millis();
+                tracing::info!("reload {} by {by}, in {took} ms: {what}", before.generation + 1);
                 Answer::done(format!("{what}\n"), serde_json::json!({ "generation": before.generation + 1 }))
             }
             Err(why) => {
                 self.metrics.reload_refused();
                 let text = format!("{why}\ngeneration {} stays in force\n", before.generation);
-                tracing::error!(by, "reload refused\n{text}");
+                tracing::error!("reload by {by} refused\n{text}");
                 Answer::refused(text)
             }
         }
@@ -271,8 +281,11 @@ impl Control {
         self.after_publishing();
         self.files = files;
         let (_, connections) = self.cores.in_flight();
-        let told: String =
-            notices.iter().chain(warnings.iter().map(|w| &w.message)).map(|n| format!("\nwarning: {n}")).collect();
+        let told: String = notices
+            .iter()
+            .chain(warnings.iter().take(TOLD).map(|warning| &warning.message))
+            .map(|worth_knowing| format!("\nwarning: {worth_knowing}"))
+            .collect();
         Ok(format!("{what}; {connections} connections kept{told}"))
     }
 

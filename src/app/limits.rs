@@ -38,7 +38,16 @@ pub fn count_panics() {
             metrics.core(*core).panicked();
         }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let what = panic.payload_as_str().unwrap_or("no message");
+        let what = message_of(panic.payload());
         tracing::error!(%place, what, "a task panicked; everything else goes on");
     }));
+}
+
+/// A panic carries a fixed text or a formatted one.
+fn message_of(payload: &dyn std::any::Any) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }

@@ -1,5 +1,6 @@
 //! From the file on disk to a snapshot ready to be published: read, check, certificates, compile, promises. Changes nothing.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,7 +69,8 @@ impl Workshop {
         let (served, is_all_read) = self.certificates(&config, previous, &mut notices);
         let covering = CertTable::build(served.clone(), config.domain.as_ref().map(|domain| &domain.value));
         let uncovered = uncovered_names(&config, &covering);
-        if is_all_read {
+        // What an overlay changes is no fault of the file: the demo serves everything from the local CA.
+        if is_all_read && self.overlay.is_none() {
             warnings.extend(uncovered_warnings(&config, &source, &uncovered));
         }
         let (certificates, local_ca) = self.with_local_ca(&config, served, covering, &uncovered, &mut notices);
@@ -139,7 +141,10 @@ impl Workshop {
         if uncovered.is_empty() {
             return (covering, None);
         }
-        let minted = LocalCa::open(state, uncovered, OffsetDateTime::now_utc())
+        // With the domain's wildcard among the names, the root stays the same when a route is added.
+        let domain = config.domain.as_ref().map(|domain| HostPattern::Wildcard(domain.value.clone()));
+        let permitted: Vec<HostPattern> = uncovered.iter().cloned().chain(domain).collect();
+        let minted = LocalCa::open(state, &permitted, OffsetDateTime::now_utc())
             .and_then(|ca| Ok((ca.issue(&self.factory, uncovered)?, ca.root_path())));
         match minted {
             Ok((certificates, root)) => {
@@ -199,12 +204,20 @@ fn uncovered_warnings(config: &Config, source: &Source, uncovered: &[HostPattern
             (order, name) => *order == name,
         })
     };
+    let uncovered: HashSet<&HostPattern> = uncovered.iter().collect();
     let routes = config.routes.iter().filter(|route| uncovered.contains(&route.host) && !is_ordered(&route.host));
+    let number = routes.clone().count();
+    // Without any certificate it is one thing to know, not one for each route.
+    let (shown, others) = match number {
+        2.. if config.certs.is_empty() => (1, format!(" and {} more", number - 1)),
+        _ => (number, String::new()),
+    };
     routes
+        .take(shown)
         .map(|route| {
             source.warning(
                 route.name.span,
-                format!("no certificate covers `{}`", route.host),
+                format!("no certificate covers `{}`{others}", route.host),
                 "the local CA serves it, which browsers do not know",
                 "add the name to a [cert.*], or nothing if the local CA is enough",
             )

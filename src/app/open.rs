@@ -12,6 +12,9 @@ use crate::config::{AcmeSpec, CertSource, Config, Diagnostic};
 use crate::serve::bind;
 use crate::snapshot::{Listener, Snapshot};
 
+/// How many warnings of one file are logged.
+const LOGGED: usize = 20;
+
 /// Sockets that were bound for a snapshot and are not in use yet; dropped, they are closed again.
 pub struct Bound {
     /// New addresses of doors.
@@ -83,8 +86,11 @@ pub fn via_name(state: &Path) -> String {
 
 /// Says what is worth knowing about an accepted file.
 pub fn tell(warnings: &[Diagnostic], notices: &[String], config: &Config) {
-    for warning in warnings {
+    for warning in warnings.iter().take(LOGGED) {
         tracing::warn!("{warning}");
+    }
+    if warnings.len() > LOGGED {
+        tracing::warn!("and {} more warnings; `doorward check` shows all", warnings.len() - LOGGED);
     }
     for notice in notices {
         tracing::warn!("{notice}");

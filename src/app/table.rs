@@ -65,9 +65,9 @@ fn row(snapshot: &Snapshot, route: &Arc<Route>, rule: Option<&PathRule>) -> Rout
         .or_else(door_allow)
         .unwrap_or(&snapshot.allow);
     let to = match rule.map(|rule| &rule.action) {
-        None => leads_to(route.target.as_ref()),
+        None => leads_to(route, route.target.as_ref()),
         Some(Action::Forward { target, strip }) => {
-            let to = leads_to(target.as_ref().or(route.target.as_ref()));
+            let to = leads_to(route, target.as_ref().or(route.target.as_ref()));
             if *strip { format!("{to} (strip)") } else { to }
         }
         Some(Action::Redirect { location, status }) => {
@@ -88,30 +88,60 @@ fn row(snapshot: &Snapshot, route: &Arc<Route>, rule: Option<&PathRule>) -> Rout
     }
 }
 
-fn leads_to(target: Option<&Arc<Target>>) -> String {
-    target.map_or_else(
-        || "nowhere".to_owned(),
-        |target| {
-            let key = &target.upstream.key;
-            format!("{} ({})", key.name, key.endpoint)
-        },
-    )
+/// The upstream and its address; an upstream that is the route's own has no name worth repeating.
+fn leads_to(route: &Route, target: Option<&Arc<Target>>) -> String {
+    let Some(target) = target else { return "nowhere".to_owned() };
+    let key = &target.upstream.key;
+    if key.name == route.name { key.endpoint.to_string() } else { format!("{} {}", key.name, key.endpoint) }
 }
 
+impl RouteRows {
+    /// What all short names stand below: as in the file, a name without a dot is short.
+    fn domain(&self) -> Option<&str> {
+        self.routes.iter().find_map(RouteRow::domain)
+    }
+}
+
+impl RouteRow {
+    fn domain(&self) -> Option<&str> {
+        self.host.strip_prefix(&*self.name)?.strip_prefix('.').filter(|_| !self.name.contains('.'))
+    }
+
+    /// As short as the file has it; the row of a path stands below its route's and repeats no name.
+    fn shown_name(&self) -> String {
+        match &self.path {
+            Some(path) => format!("  {path}"),
+            None if self.domain().is_some() => self.name.clone(),
+            None => self.host.clone(),
+        }
+    }
+}
+
+/// 80 columns for names and addresses of usual length; longer ones push the line, nothing is cut.
 impl fmt::Display for RouteRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |pick: fn(&RouteRow) -> usize| self.routes.iter().map(pick).max().unwrap_or(0);
-        let names = width(|row| row.host.len() + row.path.as_ref().map_or(0, String::len)).max(4);
-        let tos = width(|row| row.to.len()).max(4);
-        writeln!(f, "{:names$}  {:tos$}  MAY ENTER", "NAME", "LEADS TO")?;
+        let mut lines = vec![["NAME", "LEADS TO", "MAY ENTER"].map(str::to_owned)];
+        let mut above = "";
         for row in &self.routes {
-            let name = format!("{}{}", row.host, row.path.as_deref().unwrap_or_default());
-            writeln!(f, "{name:names$}  {:tos$}  {}", row.to, row.allow)?;
-            if row.path.is_none() {
-                for public in &row.public {
-                    writeln!(f, "{:names$}  {:tos$}  (public name)", public, "same")?;
-                }
+            // A route that leads nowhere itself has no row of its own, but its paths need something to stand below.
+            if row.path.is_some() && above != row.name {
+                lines.push([RouteRow { path: None, ..row.clone() }.shown_name(), String::new(), String::new()]);
             }
+            above = &row.name;
+            lines.push([row.shown_name(), row.to.clone(), row.allow.clone()]);
+            let public = if row.path.is_none() { row.public.as_slice() } else { &[] };
+            lines.extend(public.iter().map(|name| [format!("  = {name}"), String::new(), String::new()]));
+        }
+        let width = |column: usize, most: usize| {
+            lines.iter().map(|line| line[column].chars().count()).filter(|&wide| wide <= most).max().unwrap_or(0)
+        };
+        let (names, tos) = (width(0, 34), width(1, 32));
+        for [name, to, allow] in &lines {
+            let line = format!("{name:names$}  {to:tos$}  {allow}");
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        if let Some(domain) = self.domain() {
+            writeln!(f, "A name without a dot stands below {domain}; = is a public name.")?;
         }
         Ok(())
     }

@@ -45,16 +45,12 @@ pub(super) fn demo(words: DemoWords, called_as: &str, mut screen: Screen) -> Exi
     let file = config.clone();
     let folder = state.clone();
     let options = RunOptions { config, state, workers: workers.map(usize::from), overlay: Some(overlay) };
-    let code = run::serve(options, |running| {
+    run::serve(options, "`doorward demo --port-base 18443` uses other ports", |running| {
         if let Some(config) = stage.latest() {
             let tour = Tour { called_as, file: &file, state: &folder, config: &config, running };
             tour.show(&mut screen);
         }
-    });
-    if code == ExitCode::FAILURE && port_base.is_none() {
-        complain("if it was a port that is taken: `doorward demo --port-base 18443` uses others");
-    }
-    code
+    })
 }
 
 /// The file and the state folder. Where there is no file, the built-in one is put into the state folder, unless an

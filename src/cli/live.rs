@@ -1,6 +1,5 @@
 //! `doorward reload` and `doorward routes`: what is asked of the running one, and the offline twin of the second.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -56,11 +55,17 @@ fn verdict(answer: &Answer, as_json: bool, screen: &mut Screen) -> ExitCode {
 }
 
 fn ask(words: LiveWords, command: &Command) -> Result<Answer, ExitCode> {
-    let nowhere = PathBuf::from("");
     let LiveWords { state, socket, json: _ } = words;
     let places = places::sockets(socket, state, &places::routes_file(None));
     // The first socket that is there is the one meant; one that nobody answers on is not passed over in silence.
-    let place = places.iter().find(|place| place.exists()).or(places.first()).unwrap_or(&nowhere);
+    let Some(place) = places.iter().find(|place| place.exists()) else {
+        let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        complain(format_args!(
+            "nobody is there to ask; is doorward running? Looked for {}; name its state folder with --state",
+            looked.join(", ")
+        ));
+        return Err(ExitCode::from(NOTHING_THERE));
+    };
     admin::ask(place, command, PATIENCE).map_err(|cause| {
         complain(cause);
         ExitCode::from(NOTHING_THERE)

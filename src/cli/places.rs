@@ -1,6 +1,7 @@
 //! Where things are when the command line does not say: the file, the state folder, the admin socket.
 //! It looks, and makes a missing state folder; it reads no file.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io;
@@ -39,14 +40,16 @@ pub(super) fn sockets(socket: Option<PathBuf>, state: Option<PathBuf>, routes: &
     if let Some(socket) = socket {
         return vec![socket];
     }
-    let explicit = state.is_some();
+    let is_told = state.is_some() || runtime.is_some();
     let state = state_folder(state, routes);
     let mut places = vec![admin::socket_path(runtime.as_deref(), &state), admin::socket_path(None, &state)];
-    if !explicit && runtime.is_none() {
-        places.push(PathBuf::from("/run/doorward/admin.sock"));
-        places.push(PathBuf::from("/var/lib/doorward/admin.sock"));
+    if !is_told {
+        // `certs` here is a demo's that was started where no file is.
+        let usual = ["certs", "/run/doorward", "/var/lib/doorward"];
+        places.extend(usual.map(|folder| Path::new(folder).join("admin.sock")));
     }
-    places.dedup();
+    let mut seen = HashSet::new();
+    places.retain(|place| seen.insert(place.clone()));
     places
 }
 

@@ -11,11 +11,11 @@ pub(super) fn run(words: RunWords) -> ExitCode {
     telemetry::start_logging();
     let config = places::routes_file(config);
     let state = places::state_folder(state, &config);
-    serve(RunOptions { config, state, workers: workers.map(usize::from), overlay: None }, |_| {})
+    serve(RunOptions { config, state, workers: workers.map(usize::from), overlay: None }, "", |_| {})
 }
 
-/// Serves until stopped; `ready` is called once it does.
-pub(super) fn serve(options: RunOptions, ready: impl FnOnce(&app::Running)) -> ExitCode {
+/// Serves until stopped; `ready` is called once it does. Where a port is taken, `way_out` says what else to try.
+pub(super) fn serve(options: RunOptions, way_out: &str, ready: impl FnOnce(&app::Running)) -> ExitCode {
     if let Err(cause) = places::make_state_folder(&options.state) {
         complain(format_args!(
             "{}: cannot make the state folder: {cause}; name another with --state",
@@ -28,6 +28,11 @@ pub(super) fn serve(options: RunOptions, ready: impl FnOnce(&app::Running)) -> E
         Err(AppError::Faults(faults)) => {
             show_faults(&faults);
             complain("the file is refused; nothing is served");
+            ExitCode::FAILURE
+        }
+        Err(cause @ AppError::Bind { .. }) if !way_out.is_empty() => {
+            complain(cause);
+            complain(way_out);
             ExitCode::FAILURE
         }
         Err(cause) => {

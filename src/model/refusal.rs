@@ -96,6 +96,7 @@ impl Refusal {
     ];
 
     /// Status code, value of `x-doorward-error`, word for strangers, sentence for people: the table.
+    #[expect(clippy::too_many_lines, reason = "a table: one row for each refusal, all in one place")]
     const fn row(self) -> (u16, &'static str, Shown, &'static str) {
         use Shown::{Denied, Limit, NotFound, Unavailable};
         match self {

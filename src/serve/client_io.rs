@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::rt::ReadBufCursor;
@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 pub struct Activity {
     phase: AtomicU8,
     since: AtomicU32,
+    is_blocked: AtomicBool,
 }
 
 /// Phases of a client connection.
@@ -44,6 +45,24 @@ impl Activity {
             _ => Phase::Busy,
         };
         (phase, self.since.load(Ordering::Relaxed))
+    }
+
+    /// Whether the client has not yet taken all that was written to it: the last of an answer may still be on its way
+    /// when nothing else is in flight.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Notes what a write came to: one that was taken is progress.
+    fn wrote<T>(&self, polled: &Poll<io::Result<T>>, clock: &Clock) {
+        match polled {
+            Poll::Pending => self.is_blocked.store(true, Ordering::Relaxed),
+            Poll::Ready(_) if self.is_blocked() => {
+                self.is_blocked.store(false, Ordering::Relaxed);
+                self.since.store(clock.tick(), Ordering::Relaxed);
+            }
+            Poll::Ready(_) => {}
+        }
     }
 
     /// Enters a phase at a tick.
@@ -124,10 +143,13 @@ impl hyper::rt::Read for ClientIo {
 
 impl hyper::rt::Write for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let polled = match &mut this.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        };
+        this.activity.wrote(&polled, &this.clock);
+        polled
     }
 
     fn poll_write_vectored(
@@ -135,10 +157,13 @@ impl hyper::rt::Write for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let polled = match &mut this.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        };
+        this.activity.wrote(&polled, &this.clock);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -149,10 +174,13 @@ impl hyper::rt::Write for ClientIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let polled = match &mut this.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        };
+        this.activity.wrote(&polled, &this.clock);
+        polled
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::Request;
+use http::{Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -28,8 +28,9 @@ use super::core::{Core, SECOND};
 use super::exchange::Exchange;
 use super::request;
 use crate::cert::Certificate;
+use crate::model::{Client, Refusal};
 use crate::snapshot::{Listener, Mode};
-use crate::telemetry::HandshakeFailure;
+use crate::telemetry::{AccessRecord, HandshakeFailure, RequestId};
 
 /// The TLS handshake, from accept to finished. A phone on bad radio needs a few seconds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -42,6 +43,9 @@ const HEAD: u32 = 30 * SECOND;
 
 /// How long a connection that was asked to close may take before it is cut, if nothing is in flight on it.
 const GRACE: u32 = 5 * SECOND;
+
+/// How long the last bytes of an answer may wait for a client that takes none of them: as long as a route's `idle` by default.
+const UNREAD: u32 = 600 * SECOND;
 
 /// Bytes of a request head: line and fields.
 const MOST_HEAD: usize = 64 * 1024;
@@ -103,7 +107,12 @@ impl Connection {
     pub fn sweep(&self, tick: u32) {
         let (phase, since) = self.activity.phase();
         let spent = tick.saturating_sub(since);
-        if let Some(closing) = self.closing_since.get() {
+        if self.activity.is_blocked() && self.streams.get() == 0 {
+            // The end of an answer, or of a farewell, that the client is slow to take.
+            if spent >= UNREAD {
+                self.abort();
+            }
+        } else if let Some(closing) = self.closing_since.get() {
             if self.streams.get() == 0 && tick.saturating_sub(closing) >= GRACE {
                 self.abort();
             }
@@ -199,17 +208,17 @@ async fn drive(core: Rc<Core>, connection: Rc<Connection>, io: ClientIo, is_h2: 
             .max_send_buf_size(256 * 1024)
             .max_header_list_size(u32::try_from(MOST_HEAD).unwrap_or(u32::MAX));
         let serving = builder.serve_connection(io, service);
-        run(serving, &connection, |serving| serving.graceful_shutdown()).await;
+        run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
     } else {
         let mut builder = http1::Builder::new();
         builder.max_headers(MOST_FIELDS).max_header_size(MOST_HEAD).half_close(false);
         let serving = builder.serve_connection(io, service).with_upgrades();
-        run(serving, &connection, |serving| serving.graceful_shutdown()).await;
+        run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
     }
 }
 
 /// Polls hyper's connection to its end, and tells it once when it was asked to close.
-async fn run<C>(serving: C, connection: &Connection, shut_down: impl Fn(Pin<&mut C>))
+async fn run<C>(serving: C, core: &Core, connection: &Connection, shut_down: impl Fn(Pin<&mut C>))
 where
     C: Future<Output = hyper::Result<()>>,
 {
@@ -227,8 +236,41 @@ where
     if let Err(error) = ended.await
         && error.is_parse()
     {
-        tracing::debug!(peer = %connection.peer, %error, "not HTTP, or broken");
+        record_garbage(core, connection, &error);
     }
+}
+
+/// What was no HTTP never became an exchange; hyper answered it (400 or 431, without a body). It is recorded all the same.
+fn record_garbage(core: &Core, connection: &Connection, error: &hyper::Error) {
+    let refusal = if error.is_parse_too_large() { Refusal::HeadTooLarge } else { Refusal::BadRequest };
+    let method = Method::from_bytes(b"-").unwrap_or_default();
+    let record = AccessRecord {
+        id: RequestId::random(),
+        client: Client::at(connection.peer.ip()),
+        peer: connection.peer.ip(),
+        door: &connection.listener.door.name,
+        route: None,
+        method: &method,
+        host: "",
+        path: "",
+        query: None,
+        version: Version::HTTP_11,
+        tls: connection.certificate.is_some(),
+        status: refusal.status(),
+        refusal: Some(refusal),
+        detail: Some(&error.to_string()),
+        bytes_in: 0,
+        bytes_out: 0,
+        took: Duration::ZERO,
+        upstream: None,
+        first_byte: None,
+        user_agent: None,
+        upgraded: false,
+        aborted: false,
+    };
+    core.log.record(&record);
+    core.metrics.core(core.index).refused(refusal);
+    core.no_route.record(core.index, refusal.status(), Duration::ZERO, 0, 0);
 }
 
 /// hyper's view of us: a request in, a future of its answer out.
@@ -245,7 +287,7 @@ impl Service<Request<Incoming>> for Gateway {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let exchange = Exchange::begin(&self.core, &self.connection, &request);
-        if request.version() == http::Version::HTTP_2 {
+        if request.version() == Version::HTTP_2 {
             self.stream.replace(Some(Rc::clone(&exchange)));
         }
         Answering(Box::pin(request::handle(exchange, request)))

@@ -159,7 +159,7 @@ impl Core {
             connection.sweep(tick);
         }
         self.log.flush();
-        if tick % (5 * SECOND) == 0 {
+        if tick.is_multiple_of(5 * SECOND) {
             let snapshot = self.cell.load();
             self.pool.sweep(now, |target| snapshot.targets.iter().any(|served| served.id == target));
         }

@@ -102,7 +102,7 @@ fn authority_of(parts: &Parts) -> Result<Option<http::HeaderValue>, Refused> {
             http::HeaderValue::from_str(target).map(Some).map_err(|_| bad("the authority is no Host"))
         }
         (None, None) if parts.version == Version::HTTP_10 => Ok(None),
-        (None, None) => Err(bad("no Host (RFC 9112 §3.2)")),
+        (None, None) => Err(bad("no `:authority` and no Host (RFC 9113 §8.3.1)")),
     }
 }
 
@@ -115,7 +115,9 @@ fn check_target(parts: &Parts) -> Result<(), Refused> {
         Some("*") if parts.method == Method::OPTIONS => Ok(()),
         Some(text) if text.starts_with('/') => Ok(()),
         // `http://host?query`: the path is empty, which is `/` (RFC 9112 §3.2.1).
-        Some(text) if parts.uri.scheme().is_some() && text.starts_with('?') => Ok(()),
+        Some(text) if parts.version != Version::HTTP_2 && parts.uri.scheme().is_some() && text.starts_with('?') => {
+            Ok(())
+        }
         _ => Err(bad("a target that is no path (RFC 9112 §3.2)")),
     }
 }

@@ -8,6 +8,8 @@ use super::examine::Believed;
 use crate::snapshot::Edits;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// No header of HTTP, but CGI-like servers make it `HTTP_PROXY`, which programs obey (CVE-2016-5385).
+const PROXY: HeaderName = HeaderName::from_static("proxy");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -114,6 +116,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         header::UPGRADE,
         header::TE,
         KEEP_ALIVE,
+        PROXY,
         PROXY_CONNECTION,
         HTTP2_SETTINGS,
         header::PROXY_AUTHORIZATION,

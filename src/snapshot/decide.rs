@@ -121,6 +121,7 @@ fn effective_allow<'a>(
 
 /// The `allow` of the rule that the path matches as it is spelled, where that may be another rule than the normal form's:
 /// an upstream may read the path either way, so both must admit.
+#[expect(clippy::ptr_arg, reason = "whether the path was changed at all is what counts here")]
 fn rule_as_spelled<'a>(route: Option<&'a Arc<Route>>, path: &str, matching: &Cow<'_, str>) -> Option<&'a Allow> {
     match matching {
         Cow::Borrowed(_) => None,
