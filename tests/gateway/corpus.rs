@@ -35,7 +35,10 @@ async fn judge(half: &str, door: Door, verdict: &str, good: &Value) {
     let doors = "[listen.main]\nhttps = \"ADDR:8443\"\n[listen.plain]\nhttp = \"ADDR:8081\"\n";
     let routes = format!("[routes]\n\"*\" = \"http://{backend}\"\n\"app.test\" = \"http://{backend}\"\n");
     let front = FRONT.replace("\"home\"]", "\"anyone\"]");
-    let mut edge = Gateway::running(format!("{front}{doors}{CERT}{TAIL}{routes}")).await;
+    let mut edge = Gateway::stopped();
+    edge.ca().issue(&["app.test", "*.test"]).write(edge.folder(), "edge");
+    edge.write(format!("{front}{doors}{CERT}{TAIL}{routes}"));
+    edge.start(&[]).await;
     let report = edge.folder().at("report.json");
     let mut command = Command::new(python);
     command.arg("-B").arg(&runner).arg(edge.address().to_string()).arg(door.port().to_string());
