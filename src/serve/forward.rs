@@ -66,7 +66,7 @@ pub async fn forward(
     let outgoing = Outgoing {
         host: journey.host.clone(),
         believed: journey.believed,
-        via: journey.target.upstream.key.via.then_some(&exchange.core.via.0),
+        via: journey.target.upstream.key.via.then(|| exchange.core.via.entry(parts.version)),
         is_websocket: journey.upgrade.is_some(),
         is_chunked: matches!(body, RequestBody::Client(_)) && !parts.headers.contains_key(header::CONTENT_LENGTH),
         version: parts.version,
@@ -83,7 +83,7 @@ pub async fn forward(
 
 /// A request that came through us before would go round for ever.
 fn check_loop(exchange: &Exchange, parts: &Parts) -> Result<(), Refused> {
-    let ours = &*exchange.core.via.1;
+    let ours = &*exchange.core.via.name;
     let mut hops =
         parts.headers.get_all(header::VIA).iter().filter_map(|via| via.to_str().ok()).flat_map(|via| via.split(','));
     if hops.any(|hop| hop.split_ascii_whitespace().nth(1) == Some(ours)) {

@@ -108,8 +108,10 @@ pub fn lists(value: &HeaderValue, token: &str) -> bool {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(header::CONNECTION) {
-        remove_nominated(headers, &connection);
+    if let http::header::Entry::Occupied(entry) = headers.entry(header::CONNECTION) {
+        // It may stand in several lines; every one of them nominates.
+        let nominations: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
+        nominations.iter().for_each(|connection| remove_nominated(headers, connection));
     }
     for name in [
         header::TRANSFER_ENCODING,
