@@ -44,7 +44,7 @@ impl Door {
 
 /// First part of the standard file: the domain, and who may enter.
 pub const FRONT: &str = r#"
-domain = "test"
+domain = "home.test"
 allow = ["home"]
 [networks]
 home = ["127.0.0.0/24"]
@@ -103,11 +103,11 @@ impl Gateway {
         gateway
     }
 
-    /// A gateway with a folder and a certificate for `test`, `*.test`, but without file and process.
+    /// A gateway with a folder and a certificate for `home.test`, `*.home.test`, but without file and process.
     pub fn stopped() -> Gateway {
         let ports = [Door::Https, Door::Redirect, Door::Plain, Door::Tunnel, Door::Metrics].map(Door::port);
         let (address, folder, ca) = (own_address(&ports), Folder::new(), TestCa::new("the edge's own"));
-        let identity = ca.issue(&["test", "*.test"]);
+        let identity = ca.issue(&["home.test", "*.home.test"]);
         identity.write(&folder, "edge");
         Gateway { address, folder, ca, identity, child: None }
     }
