@@ -368,7 +368,7 @@ fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Liste
     }
 }
 
-/// What a snapshot says about an address that a connection came in on.
-pub fn listener_of(snapshot: &Snapshot, connection: &Connection) -> Listener {
-    snapshot.listener(connection.listener.address).unwrap_or(&connection.listener).clone()
+/// What a snapshot says about the address that a connection came in on; what the door was then, if it is gone.
+pub fn listener_of<'a>(snapshot: &'a Snapshot, connection: &'a Connection) -> &'a Listener {
+    snapshot.listener(connection.listener.address).unwrap_or(&connection.listener)
 }

@@ -4,7 +4,6 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
-use super::examine::Believed;
 use crate::snapshot::Edits;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -23,8 +22,10 @@ pub const X_DOORWARD_ERROR: HeaderName = HeaderName::from_static("x-doorward-err
 pub struct Outgoing<'a> {
     /// The Host to send.
     pub host: HeaderValue,
-    /// Who asked.
-    pub believed: Believed,
+    /// Who asked, if anybody is believed.
+    pub client: Option<HeaderValue>,
+    /// Whether the client spoke https to the outermost door.
+    pub is_https: bool,
     /// The Via field to add, if the upstream is sent one.
     pub via: Option<&'a HeaderValue>,
     /// Whether this is a WebSocket handshake: the only upgrade that is passed on.
@@ -37,7 +38,7 @@ pub struct Outgoing<'a> {
 
 /// Turns a client's request fields into those for the upstream, in place.
 pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edits) {
-    let Outgoing { host, believed, via, is_websocket, is_chunked, version } = outgoing;
+    let Outgoing { host, client, is_https, via, is_websocket, is_chunked, version } = outgoing;
     let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
     remove_hop_by_hop(headers);
     remove_forwarding(headers);
@@ -56,13 +57,11 @@ pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edit
     if is_chunked {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if let Some(address) = believed.client.address()
-        && let Ok(value) = HeaderValue::try_from(address.to_string())
-    {
+    if let Some(value) = client {
         headers.insert(X_REAL_IP, value.clone());
         headers.insert(X_FORWARDED_FOR, value);
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if believed.is_https { "https" } else { "http" }));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if is_https { "https" } else { "http" }));
     headers.insert(X_FORWARDED_HOST, host.clone());
     headers.insert(header::HOST, host);
     if let Some(via) = via {
