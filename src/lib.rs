@@ -10,6 +10,7 @@ pub mod upstream;
 
 pub mod snapshot;
 
+pub mod acme;
 pub mod admin;
 pub mod provider;
 pub mod serve;

@@ -136,11 +136,8 @@ fn read_kept(path: &Path) -> Result<Option<Kept>, Failure> {
     };
     let damaged = |error: serde_json::Error| {
         // The cause may quote what is in the file.
-        let said = format!(
-            "{}: damaged at line {}; delete it, and a new account is made",
-            path.display(),
-            error.line()
-        );
+        let said =
+            format!("{}: damaged at line {}; delete it, and a new account is made", path.display(), error.line());
         Failure::new("account", said)
     };
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)

@@ -102,8 +102,7 @@ pub fn is_intact(spec: &ExportSpec, pair: &StoredPair) -> bool {
 
 async fn write(spec: &ExportSpec, pair: &StoredPair) -> Result<(), String> {
     let (place, in_place) = (place(spec)?, spec.in_place);
-    let (cert, key, serial) =
-        (pair.cert_pem.clone(), pair.key_pem.clone(), pair.certificate.serial().to_owned());
+    let (cert, key, serial) = (pair.cert_pem.clone(), pair.key_pem.clone(), pair.certificate.serial().to_owned());
     let shown = place.dir.display().to_string();
     let written = tokio::task::spawn_blocking(move || match in_place {
         true => place.write_in_place(&cert, &key),

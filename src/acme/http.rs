@@ -140,11 +140,7 @@ impl CaClient {
     }
 
     /// Remembers what a refusal asked for, and turns what the library would misread into words.
-    fn judge(
-        &self,
-        (method, mut answer): (Method, Response<Bytes>),
-        place: &str,
-    ) -> Result<Response<Bytes>, CaError> {
+    fn judge(&self, (method, mut answer): (Method, Response<Bytes>), place: &str) -> Result<Response<Bytes>, CaError> {
         let status = answer.status();
         if status.is_client_error() || status.is_server_error() {
             let asked = answer.headers().get(RETRY_AFTER).and_then(moment_of);

@@ -158,8 +158,8 @@ fn value_in(path: &Path, name: &str) -> Option<String> {
 fn pkcs8_of(pem: &[u8]) -> Option<Vec<u8>> {
     /// version 0, and the algorithm id-ecPublicKey with prime256v1.
     const HEAD: [u8; 24] = [
-        0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-        0xce, 0x3d, 0x03, 0x01, 0x07,
+        0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
     ];
     let key = match PrivateKeyDer::from_pem_slice(pem).ok()? {
         PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der().to_vec(),
@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_key_that_cannot_sign_for_us_is_left() {
-        let made = std::process::Command::new("openssl").args(["genrsa", "2048"]).output().expect("openssl is installed");
+        let made =
+            std::process::Command::new("openssl").args(["genrsa", "2048"]).output().expect("openssl is installed");
         assert_eq!(pkcs8_of(&made.stdout), None);
         assert_eq!(pkcs8_of(b"nothing"), None);
     }

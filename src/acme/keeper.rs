@@ -165,9 +165,10 @@ impl Keeper {
         next.extend(self.export().await);
         self.check_doors().await;
         self.tell();
-        let pause = next.into_iter().min().map_or(LOOK_AGAIN, |moment| {
-            Duration::from_secs(u64::try_from(moment.saturating_sub(now())).unwrap_or(0))
-        });
+        let pause = next
+            .into_iter()
+            .min()
+            .map_or(LOOK_AGAIN, |moment| Duration::from_secs(u64::try_from(moment.saturating_sub(now())).unwrap_or(0)));
         pause.clamp(Duration::from_secs(1), LOOK_AGAIN)
     }
 
@@ -220,8 +221,7 @@ impl Keeper {
             Err(failure) => {
                 state.failures = state.failures.saturating_add(1);
                 state.asked = failure.asked.map(|asked| i64::try_from(asked.as_secs()).unwrap_or(i64::MAX));
-                state.last_error =
-                    Some(Fault { at: now(), step: failure.step.to_owned(), said: failure.said.clone() });
+                state.last_error = Some(Fault { at: now(), step: failure.step.to_owned(), said: failure.said.clone() });
                 bench.metrics.certificate_work(&self.wanted.id).failed(failure.step);
                 self.save();
                 let again = super::report::moment(self.due(order).at);
@@ -371,8 +371,7 @@ impl Keeper {
     async fn check_rights(&mut self, order: &AcmeSpec) {
         let Some(dns) = dns_of(order).filter(|_| !self.are_rights_checked) else { return };
         self.are_rights_checked = true;
-        let names: Vec<String> =
-            names_of(order).iter().map(|name| name.trim_start_matches("*.").to_owned()).collect();
+        let names: Vec<String> = names_of(order).iter().map(|name| name.trim_start_matches("*.").to_owned()).collect();
         let checked = match super::dns::provider(dns, &self.bench.state) {
             Ok(provider) => provider.check_rights(&names).await,
             Err(error) => Err(error),

@@ -12,7 +12,9 @@ use instant_acme::{
     AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus,
     RetryPolicy,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
+use rcgen::{
+    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+};
 use serde::{Deserialize, Serialize};
 
 use super::account::{Accounts, OpenAccount};
@@ -26,10 +28,8 @@ use crate::model::HostPattern;
 use crate::snapshot::{ChallengeBoard, Proof, Shown};
 
 /// How long the CA may look at the proofs, and again how long it may take to sign.
-const PATIENCE: RetryPolicy = RetryPolicy::new()
-    .initial_delay(Duration::from_millis(300))
-    .backoff(1.5)
-    .timeout(Duration::from_secs(180));
+const PATIENCE: RetryPolicy =
+    RetryPolicy::new().initial_delay(Duration::from_millis(300)).backoff(1.5).timeout(Duration::from_secs(180));
 
 /// Why a try came to nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -305,7 +305,10 @@ pub async fn clear_records(
     }
     let Some(dns) = dns else {
         let names: Vec<&str> = state.records.iter().map(|record| record.name.as_str()).collect();
-        tracing::warn!(records = names.join(", "), "TXT records of an earlier order may be left; `dns` is gone from the file");
+        tracing::warn!(
+            records = names.join(", "),
+            "TXT records of an earlier order may be left; `dns` is gone from the file"
+        );
         state.records.clear();
         return folder.save(state).map_err(|error| Failure::of("store", &error));
     };
@@ -398,4 +401,3 @@ fn request_for(names: &[String], key: &KeyPair) -> Result<Vec<u8>, Failure> {
     let request = params.serialize_request(key).map_err(|error| Failure::of("key", &error))?;
     Ok(request.der().to_vec())
 }
-

@@ -90,8 +90,7 @@ impl PairFolder {
     }
 
     fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let old = fs::read(path)?;
         let mut write = |bytes: &[u8]| {
             file.seek(SeekFrom::Start(0))?;

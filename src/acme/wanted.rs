@@ -84,8 +84,8 @@ pub fn facts(order: &AcmeSpec, state: &CertState, stored: Option<Result<&Certifi
         Some(Err(())) => Some(Unfit::Damaged),
         Some(Ok(certificate)) => unfit(order, state, certificate),
     };
-    let life = certificate
-        .map(|c| Lifetime { from: c.not_before().unix_timestamp(), until: c.not_after().unix_timestamp() });
+    let life =
+        certificate.map(|c| Lifetime { from: c.not_before().unix_timestamp(), until: c.not_after().unix_timestamp() });
     Facts {
         certificate: life,
         unfit,

@@ -65,7 +65,7 @@ pub enum TaskOrder {
     },
 }
 
-/// The worker. Dropping it ends all tasks; [`CertificateWorker::stop`] lets them clean up first.
+/// The worker. Dropping it ends all tasks; [`CertificateWorker::end`] lets them clean up first.
 pub struct CertificateWorker {
     bench: Arc<Bench>,
     doors: watch::Sender<Vec<SocketAddr>>,
@@ -137,17 +137,19 @@ impl CertificateWorker {
         self.tasks.keys()
     }
 
-    /// Ends every task; what they set in DNS is taken away, within 10 s.
-    pub async fn stop(&mut self) {
+    /// Tells every task to end. The future waits until they have, at most 10 s: what they set in DNS is taken away.
+    pub fn end(&mut self) -> impl Future<Output = ()> + use<> {
         let ending: Vec<JoinHandle<()>> =
             std::mem::take(&mut self.tasks).into_values().map(|task| task.ended).collect();
-        let all = async {
-            for ended in ending {
-                let _ = ended.await;
+        async move {
+            let all = async {
+                for ended in ending {
+                    let _ = ended.await;
+                }
+            };
+            if tokio::time::timeout(LAST, all).await.is_err() {
+                tracing::warn!("a certificate order could not clean up in time; the next start does");
             }
-        };
-        if tokio::time::timeout(LAST, all).await.is_err() {
-            tracing::warn!("a certificate order could not clean up in time; the next start does");
         }
     }
 

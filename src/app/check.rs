@@ -58,8 +58,8 @@ pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
         path: path.to_owned(),
         state: None,
         overlay: None,
-        factory,
-        roots: SystemRoots::load(),
+        factory: factory.into(),
+        roots: SystemRoots::load().into(),
         metrics: Metrics::new(1),
     };
     workshop.prepare(None)

@@ -16,8 +16,8 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub use challenge::{ACME_TLS, challenge_config};
 pub use certificate::{Certificate, CertificateOrigin, Validity};
+pub use challenge::{ACME_TLS, challenge_config};
 pub use error::CertError;
 pub use factory::{TlsFactory, key_exposure};
 pub use files::{private_folder, read as read_file, write as write_file};

@@ -8,6 +8,7 @@ mod endpoint;
 mod host;
 mod path;
 mod refusal;
+mod secret;
 mod units;
 
 pub use access::{AccessList, NetworkSet};
@@ -17,4 +18,5 @@ pub use endpoint::{Endpoint, EndpointError, EndpointHost, Scheme};
 pub use host::{Authority, HostError, HostName, HostPattern};
 pub use path::{PathMatch, PathPattern, is_ambiguous, normalise};
 pub use refusal::{Refusal, Shown};
+pub use secret::Secret;
 pub use units::{UnitError, parse_duration, parse_size, show_duration, show_size};
