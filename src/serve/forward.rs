@@ -290,6 +290,10 @@ fn answer(
     let upgrade = journey.upgrade.take();
     let Journey { exchange, route, target, believed, .. } = journey;
     exchange.first_byte.set(Some(exchange.started.elapsed()));
+    if !headers::is_plainly_framed(response.headers()) {
+        target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
+        return Err((Refusal::UpstreamBadResponse, "its body has a transfer coding that nobody asked for".into()));
+    }
     let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_switch {
         let agrees = response.headers().get(header::UPGRADE).is_some_and(|upgrade| lists(upgrade, "websocket"));

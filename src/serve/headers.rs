@@ -72,12 +72,27 @@ pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edit
 
 /// Turns an upstream's answer fields into those for the client, in place.
 pub fn to_client(headers: &mut HeaderMap, hsts: Option<&HeaderValue>, edits: &Edits) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // The coding decided how the body was read; a length beside it is a lie that must not go on (RFC 9112 §6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
     remove_hop_by_hop(headers);
     headers.remove(X_DOORWARD_ERROR);
     if let Some(hsts) = hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     apply(headers, edits);
+}
+
+/// Whether an answer's body is coded in no other way than in chunks: any other transfer coding would reach the client
+/// without the name that says how to undo it (RFC 9112 §6.1).
+pub fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
 }
 
 /// Removes first, then sets.

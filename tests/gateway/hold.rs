@@ -88,6 +88,12 @@ async fn when_the_hold_ends_the_answer_is_503_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_name_that_does_not_resolve_is_waited_for_too() {
+    let edge = Gateway::serving("[routes]\nshop = { to = \"http://nowhere.invalid\", hold = \"1s\" }").await;
+    assert_eq!(edge.get("shop.home.test/").await.refusal(), (503, "upstream-away"));
+}
+
+#[tokio::test]
 async fn without_hold_a_missing_server_is_told_at_once() {
     let shop = Upstream::absent().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;

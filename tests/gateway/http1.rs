@@ -168,6 +168,13 @@ async fn trailers_pass_in_both_directions() {
         let echo = ask.pieces(&["body"], &[("x-sum", "abc")]).await.echo();
         assert_eq!((echo.body(), echo.trailer("x-sum")), ("body", "abc"));
     }
+    let mut open = edge.client().connect("shop.home.test").await;
+    let before = shop.connections();
+    for _ in 0..4 {
+        let ask = open.request("POST", "/").header("trailer", "x-sum").pieces(&["body"], &[("x-sum", "abc")]);
+        assert_eq!(ask.await.echo().trailer("x-sum"), "abc");
+    }
+    assert!(shop.connections() <= before + 1, "the connection goes on behind trailers");
     let answer =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n4\r\nbody\r\n0\r\nX-Sum: def\r\n\r\n";
     let blog = Upstream::recording(answer).await;
@@ -393,4 +400,23 @@ async fn a_client_that_does_not_read_costs_little_memory() {
     }
     let grown = edge.memory().saturating_sub(before);
     assert!(grown < 64 << 20, "20 paused downloads hold {} MiB", grown >> 20);
+}
+
+#[tokio::test]
+async fn two_heavy_downloads_do_not_share_a_core() {
+    let shop = Upstream::generating().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut one = edge.get("shop.home.test/200000000").start().await;
+    one.piece().await.unwrap();
+    let mut two = edge.get("shop.home.test/200000000").start().await;
+    two.piece().await.unwrap();
+    let before = edge.ticks_of_cores();
+    tokio::join!(drained(one), drained(two));
+    let worked: Vec<u64> = edge.ticks_of_cores().iter().zip(before).map(|(after, before)| after - before).collect();
+    let all: u64 = worked.iter().sum();
+    assert!(worked.len() == 2 && worked.iter().all(|ticks| ticks * 5 > all), "processor time by core: {worked:?}");
+}
+
+async fn drained(mut answer: crate::harness::Streaming) {
+    while answer.piece().await.is_some() {}
 }

@@ -52,6 +52,21 @@ async fn every_failure_has_its_status_and_its_cause() {
 }
 
 #[tokio::test]
+async fn a_machine_that_does_not_accept_is_given_up_after_five_seconds() {
+    // A full queue that nobody empties: the kernel drops further attempts, as a machine that is off does.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from((crate::harness::own_address(&[]), 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(300)) {
+        queued.push(stream);
+    }
+    let edge = Gateway::serving(format!("[routes]\nshop = \"http://{address}\"")).await;
+    assert_eq!(edge.get("shop.home.test/").await.refusal(), (504, "upstream-connect-timeout"));
+}
+
+#[tokio::test]
 async fn the_id_on_the_page_is_the_id_in_the_log() {
     let (edge, _upstreams) = failing().await;
     for (n, host) in

@@ -256,7 +256,8 @@ impl Connection {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(io::Error::other)?;
             (Sender::Two(sender), tokio::spawn(connection))
         } else {
-            let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
+            let (sender, connection) =
+                http1::Builder::new().max_headers(4000).handshake(io).await.map_err(io::Error::other)?;
             (Sender::One(sender), tokio::spawn(connection))
         };
         Ok(Connection { sender, host: host.to_owned(), facts, encrypted, driver: Some(driver) })

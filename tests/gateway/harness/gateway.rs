@@ -311,6 +311,20 @@ impl Gateway {
         std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
     }
 
+    /// Processor time of every data core so far, in the kernel's ticks.
+    pub fn ticks_of_cores(&self) -> Vec<u64> {
+        let stats = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().filter_map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+            let fields: Vec<&str> = rest.split(' ').collect();
+            name.starts_with("core-")
+                .then(|| Some((name.to_owned(), fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?)))?
+        });
+        let mut stats: Vec<(String, u64)> = stats.collect();
+        stats.sort();
+        stats.into_iter().map(|(_, ticks)| ticks).collect()
+    }
+
     /// Number of open files and sockets.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
