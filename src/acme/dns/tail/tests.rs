@@ -70,3 +70,12 @@ fn what_a_provider_says_is_shown_without_the_secrets_in_it() {
     let said = clean("Failed to send request to https://x.test/update?token=s3cr3t\nnow", &secrets);
     assert_eq!(said, "Failed to send request to https://x.test/update?token=… now");
 }
+
+#[test]
+fn the_handbook_lists_every_provider() {
+    let handbook = include_str!("../../../../docs/dns-providers.md");
+    for name in crate::acme::dns::known() {
+        let is_listed = handbook.contains(&format!("| `{name}` |")) || handbook.contains(&format!("\"{name}\""));
+        assert!(is_listed, "{name}");
+    }
+}
