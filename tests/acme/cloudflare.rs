@@ -98,7 +98,8 @@ async fn the_address_of_the_api_may_be_written_without_its_path() {
     let api = FakeCloudflare::start(vec![Zone::new("home.test", TOKEN)]).await;
     let folder = Folder::new();
     let token = secret(&folder, "token", TOKEN);
-    let dns = format!("{{ provider = \"cloudflare\", api = \"{}\", token_file = \"{}\" }}", api.bare_api(), token.display());
+    let dns =
+        format!("{{ provider = \"cloudflare\", api = \"{}\", token_file = \"{}\" }}", api.bare_api(), token.display());
     made(&folder, &dns).set_txt(NAME, ONE).await.unwrap();
     assert_eq!(api.records(), [format!("{NAME} {ONE}")]);
 }
@@ -185,7 +186,8 @@ async fn a_limit_is_told_with_the_wait_that_was_asked_for() {
 async fn an_api_that_is_not_there_is_a_fault_of_the_moment() {
     let folder = Folder::new();
     let token = secret(&folder, "token", TOKEN);
-    let dns = format!("{{ provider = \"cloudflare\", api = \"http://127.0.0.1:1\", token_file = \"{}\" }}", token.display());
+    let dns =
+        format!("{{ provider = \"cloudflare\", api = \"http://127.0.0.1:1\", token_file = \"{}\" }}", token.display());
     let fault = refused(made(&folder, &dns).set_txt(NAME, ONE).await);
     assert!(fault.is_passing && fault.said.contains("refused"), "{fault}");
 }
@@ -205,7 +207,8 @@ async fn rights_that_are_too_wide_or_too_narrow_are_told() {
     let more = ["home.test", "b.test", "c.test", "d.test"].map(|name| Zone::new(name, TOKEN));
     let rights = scene(more.to_vec()).await.provider.check_rights(&names).await.unwrap();
     assert_eq!(rights.remarks(), ["can edit 4 zones; one would do"]);
-    let rights = scene(vec![Zone::new("home.test", TOKEN).read_only()]).await.provider.check_rights(&names).await.unwrap();
+    let rights =
+        scene(vec![Zone::new("home.test", TOKEN).read_only()]).await.provider.check_rights(&names).await.unwrap();
     assert!(!rights.suffice() && rights.remarks()[0].starts_with("cannot edit the zone of home.test"), "{rights:?}");
     let rights = scene(vec![Zone::new("other.test", TOKEN)]).await.provider.check_rights(&names).await.unwrap();
     assert!(!rights.suffice() && rights.remarks()[0].contains("cannot edit this zone"), "{rights:?}");

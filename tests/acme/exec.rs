@@ -13,14 +13,16 @@ fn script(folder: &Folder, text: &str) -> Box<dyn DnsProvider> {
     let path = folder.at("hook");
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let dns = format!("{{ provider = \"exec\", command = [\"{}\", \"one word\"], zone = \"home.test\" }}", path.display());
+    let dns =
+        format!("{{ provider = \"exec\", command = [\"{}\", \"one word\"], zone = \"home.test\" }}", path.display());
     made(folder, &dns)
 }
 
 #[tokio::test]
 async fn a_script_is_told_what_to_do_by_variables() {
     let folder = Folder::new();
-    let provider = script(&folder, "echo \"$1: $DOORWARD_ACTION $DOORWARD_NAME $DOORWARD_VALUE $DOORWARD_ZONE\" >> said");
+    let provider =
+        script(&folder, "echo \"$1: $DOORWARD_ACTION $DOORWARD_NAME $DOORWARD_VALUE $DOORWARD_ZONE\" >> said");
     provider.set_txt(NAME, ONE).await.unwrap();
     provider.clear_txt(NAME, ONE).await.unwrap();
     let said = folder.read("said");

@@ -12,7 +12,9 @@ const NAME: &str = "_acme-challenge.home.test";
 const TOKEN: &str = "cf-token-0123456789-abcdefghij";
 
 fn values() -> Vec<String> {
-    ["LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ", "q7uC9vAxZJfYiA6dOsFbJYMKo7vN5LSKVWzwdvd-qPI"].map(str::to_owned).into()
+    ["LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ", "q7uC9vAxZJfYiA6dOsFbJYMKo7vN5LSKVWzwdvd-qPI"]
+        .map(str::to_owned)
+        .into()
 }
 
 #[tokio::test]

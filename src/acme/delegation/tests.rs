@@ -56,7 +56,9 @@ async fn referrals_are_followed_to_the_servers_of_the_zone() {
     };
     let top = |answer: &mut Message| {
         answer.add_authority(ns("home.example", "ns1.dns.test")).add_authority(ns("home.example", "ns2.dns.test"));
-        answer.add_additional(glue("ns1.dns.test", [127, 77, 1, 3])).add_additional(glue("ns2.dns.test", [127, 77, 1, 4]));
+        answer
+            .add_additional(glue("ns1.dns.test", [127, 77, 1, 3]))
+            .add_additional(glue("ns2.dns.test", [127, 77, 1, 4]));
     };
     let zone = |answer: &mut Message| {
         answer.metadata.authoritative = true;

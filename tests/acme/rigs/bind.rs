@@ -1,15 +1,17 @@
 //! BIND as the authoritative server of a zone, which takes TXT updates signed with one key.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use hickory_proto::op::ResponseCode;
 
 use super::answer_code;
 use super::daemon::Daemon;
-use crate::harness::{Folder, eventually, own_address};
+use crate::harness::{Folder, eventually};
 
-const PORT: u16 = 5300;
+/// BIND listens on addresses that an interface has, so that each one needs a port of its own.
+const ADDRESS: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// The name of its key.
 pub const KEY: &str = "edge-key";
@@ -18,40 +20,39 @@ pub const KEY: &str = "edge-key";
 pub struct Bind {
     folder: Folder,
     daemon: Daemon,
-    address: Ipv4Addr,
+    port: u16,
 }
 
 impl Bind {
     /// A server of these zones, with a key of this algorithm (`hmac-sha256`, …) that may change TXT records in them.
     pub async fn start(zones: &[&str], algorithm: &str) -> Bind {
         let folder = Folder::new();
-        let address = own_address(&[PORT]);
+        let port = own_port();
         write_key(&folder, "tsig.key", algorithm);
         let mut text = format!(
-            "include \"{0}/tsig.key\";\noptions {{ directory \"{0}\"; listen-on port {PORT} {{ {address}; }}; \
+            "include \"{0}/tsig.key\";\noptions {{ directory \"{0}\"; listen-on port {port} {{ {ADDRESS}; }}; \
              listen-on-v6 {{ none; }}; recursion no; allow-transfer {{ none; }}; dnssec-validation no; notify no; \
              pid-file \"{0}/named.pid\"; session-keyfile \"{0}/session.key\"; minimal-responses no; }};\n\
              controls {{ }};\n",
             folder.path().display()
         );
         for zone in zones {
-            let file = if zone.is_empty() { "root".to_owned() } else { zone.to_string() };
-            folder.replace(&format!("{file}.zone"), zone_file(zone, address));
-            let name = if zone.is_empty() { "." } else { zone };
+            folder.replace(&format!("{zone}.zone"), zone_file(zone));
             text += &format!(
-                "zone \"{name}\" {{ type primary; file \"{file}.zone\"; \
-                 update-policy {{ grant {KEY} zonesub TXT; }}; }};\n"
+                "zone \"{zone}\" {{ type primary; file \"{zone}.zone\"; \
+                 update-policy {{ grant {KEY} zonesub TXT; }}; }};
+"
             );
         }
         folder.replace("named.conf", text);
-        let mut bind = Bind { daemon: run(&folder), folder, address };
+        let mut bind = Bind { daemon: run(&folder), folder, port };
         bind.answers(zones).await;
         bind
     }
 
     async fn answers(&mut self, zones: &[&str]) {
         let server = self.server();
-        for zone in zones.iter().map(|zone| if zone.is_empty() { "." } else { zone }) {
+        for zone in zones {
             eventually("BIND to answer", async || {
                 self.daemon.assert_runs();
                 answer_code(server, zone).await.filter(|code| *code == ResponseCode::NoError)
@@ -62,7 +63,7 @@ impl Bind {
 
     /// Where it listens, UDP and TCP.
     pub fn server(&self) -> SocketAddr {
-        SocketAddr::new(self.address.into(), PORT)
+        SocketAddr::new(ADDRESS.into(), self.port)
     }
 
     /// Its key file, as `tsig-keygen` wrote it.
@@ -96,13 +97,27 @@ impl Bind {
     }
 }
 
+/// A port that nobody has now, by UDP or TCP, below those that the system gives out; derived from the process id, so that
+/// tests that run side by side begin at different ones.
+fn own_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let nth = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = 18_000 + ((std::process::id() as u16).wrapping_mul(31).wrapping_add(nth) % 12_000);
+        if TcpListener::bind((ADDRESS, port)).is_ok() && UdpSocket::bind((ADDRESS, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Writes a new key with the name that the server knows; its secret is another one each time.
 pub fn write_key(folder: &Folder, file: &str, algorithm: &str) {
     let made = Command::new("tsig-keygen").args(["-a", algorithm, KEY]).output().expect("tsig-keygen runs (bind9)");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let path = folder.at(file);
     std::fs::write(&path, made.stdout).expect("a key file");
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("the mode of a key file");
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("the mode of a key file");
 }
 
 fn run(folder: &Folder) -> Daemon {
@@ -111,15 +126,10 @@ fn run(folder: &Folder) -> Daemon {
     Daemon::start("named", command, folder.path())
 }
 
-/// Every name in a zone leads to the server's own address. The root delegates the zones that the test needs to it.
-fn zone_file(zone: &str, address: Ipv4Addr) -> String {
-    let delegated = if zone.is_empty() { "test. NS ns.test.\nns.test. A ADDRESS\n" } else { "" };
-    let origin = if zone.is_empty() { String::new() } else { zone.to_owned() };
+/// Every name in a zone leads to the server's own address.
+fn zone_file(zone: &str) -> String {
     format!(
-        "$ORIGIN {origin}.\n$TTL 60\n@ SOA ns.{zone_dot} root.{zone_dot} 1 3600 600 86400 60\n@ NS ns.{zone_dot}\n\
-         ns.{zone_dot} A ADDRESS\n{wild}{delegated}",
-        zone_dot = if zone.is_empty() { "root-of-test.".to_owned() } else { format!("{zone}.") },
-        wild = if zone.is_empty() { "" } else { "@ A ADDRESS\n* A ADDRESS\n" },
+        "$ORIGIN {zone}.\n$TTL 60\n@ SOA ns root 1 3600 600 86400 60\n@ NS ns\n\
+         ns A {ADDRESS}\n@ A {ADDRESS}\n* A {ADDRESS}\n"
     )
-    .replace("ADDRESS", &address.to_string())
 }

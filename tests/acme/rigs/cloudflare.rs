@@ -146,11 +146,7 @@ impl FakeCloudflare {
 
     /// `dns = { … }` of a routes.toml, with a token file.
     pub fn dns(&self, token_file: &std::path::Path) -> String {
-        format!(
-            "{{ provider = \"cloudflare\", api = \"{}\", token_file = \"{}\" }}",
-            self.api(),
-            token_file.display()
-        )
+        format!("{{ provider = \"cloudflare\", api = \"{}\", token_file = \"{}\" }}", self.api(), token_file.display())
     }
 
     /// The next `times` calls of a step go wrong.
@@ -201,18 +197,26 @@ impl State {
 }
 
 fn refuse(status: u16, code: i64, message: &str) -> Response<Full<Bytes>> {
-    answer(status, &json!({ "success": false, "result": null, "messages": [],
-        "errors": [{ "code": code, "message": message }] }))
+    answer(
+        status,
+        &json!({ "success": false, "result": null, "messages": [],
+        "errors": [{ "code": code, "message": message }] }),
+    )
 }
 
 fn accept(result: Value, total: usize) -> Response<Full<Bytes>> {
-    answer(200, &json!({ "success": true, "errors": [], "messages": [], "result": result,
-        "result_info": { "page": 1, "per_page": 50, "count": total, "total_count": total, "total_pages": 1 } }))
+    answer(
+        200,
+        &json!({ "success": true, "errors": [], "messages": [], "result": result,
+        "result_info": { "page": 1, "per_page": 50, "count": total, "total_count": total, "total_pages": 1 } }),
+    )
 }
 
 async fn respond(state: &Mutex<State>, management: Option<SocketAddr>, request: Request<Bytes>) -> Answer {
     let Some(path) = request.uri().path().strip_prefix("/client/v4").map(str::to_owned) else {
-        return Some(Response::builder().status(404).body(Full::new(Bytes::from("404 page not found"))).expect("an answer"));
+        return Some(
+            Response::builder().status(404).body(Full::new(Bytes::from("404 page not found"))).expect("an answer"),
+        );
     };
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let step = match (request.method(), parts.as_slice()) {
@@ -221,7 +225,9 @@ async fn respond(state: &Mutex<State>, management: Option<SocketAddr>, request: 
         (&Method::POST, ["zones", _, "dns_records"]) => Step::Add,
         (&Method::GET, ["zones", _, "dns_records"]) => Step::List,
         (&Method::DELETE, ["zones", _, "dns_records", _]) => Step::Delete,
-        _ => return Some(refuse(400, 7003, "Could not route to that path, perhaps your object identifier is invalid?")),
+        _ => {
+            return Some(refuse(400, 7003, "Could not route to that path, perhaps your object identifier is invalid?"));
+        }
     };
     let fault = {
         let mut state = state.lock().expect("no test panicked with it");
@@ -257,13 +263,20 @@ async fn respond(state: &Mutex<State>, management: Option<SocketAddr>, request: 
 /// Name and values that DNS should show from now on.
 type Changed = Option<(String, Vec<String>)>;
 
-fn carry_out(state: &mut State, step: Step, parts: &[&str], request: &Request<Bytes>) -> (Response<Full<Bytes>>, Changed) {
+fn carry_out(
+    state: &mut State,
+    step: Step,
+    parts: &[&str],
+    request: &Request<Bytes>,
+) -> (Response<Full<Bytes>>, Changed) {
     let header = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let Some(token) = header.strip_prefix("Bearer ").filter(|token| !token.is_empty() && !token.contains(' ')) else {
         return (refuse(400, 6003, "Invalid request headers"), None);
     };
     if !state.tokens.iter().any(|known| known == token) {
-        let refused = if step == Step::Verify { refuse(401, 1000, "Invalid API Token") } else {
+        let refused = if step == Step::Verify {
+            refuse(401, 1000, "Invalid API Token")
+        } else {
             refuse(403, 9109, "Invalid access token")
         };
         return (refused, None);
@@ -326,7 +339,8 @@ fn add(state: &mut State, zone: &Zone, request: &Request<Bytes>) -> (Response<Fu
 
 fn list(state: &State, zone: &Zone, request: &Request<Bytes>) -> Response<Full<Bytes>> {
     let wanted = query(request);
-    let fits = |key: &str, value: &str| wanted.iter().all(|(name, wanted)| name != key || wanted.trim_matches('"') == value);
+    let fits =
+        |key: &str, value: &str| wanted.iter().all(|(name, wanted)| name != key || wanted.trim_matches('"') == value);
     let found: Vec<Value> = state
         .records
         .iter()
@@ -349,7 +363,8 @@ fn delete(state: &mut State, zone: &Zone, id: &str) -> (Response<Full<Bytes>>, C
 }
 
 fn changed(state: &State, name: String) -> Changed {
-    let values = state.records.iter().filter(|record| record.name == name).map(|record| record.content.clone()).collect();
+    let values =
+        state.records.iter().filter(|record| record.name == name).map(|record| record.content.clone()).collect();
     Some((name, values))
 }
 

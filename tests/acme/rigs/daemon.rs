@@ -18,7 +18,8 @@ impl Daemon {
         let out = File::create(&log).expect("a log in the folder of the test");
         let err = out.try_clone().expect("a second handle of the log");
         command.current_dir(folder).stdin(Stdio::null()).stdout(out).stderr(err);
-        let child = command.spawn().unwrap_or_else(|e| panic!("{name} does not start ({e}); `bash tests/run` installs it"));
+        let child =
+            command.spawn().unwrap_or_else(|e| panic!("{name} does not start ({e}); `bash tests/run` installs it"));
         Daemon { child, name, log }
     }
 

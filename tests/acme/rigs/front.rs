@@ -153,7 +153,10 @@ async fn respond(state: &Mutex<State>, request: Request<Bytes>) -> Answer {
             state.asked.push(id.to_owned());
             return Some(renewal_info(&state));
         }
-        if request.method() == Method::POST && path.contains("order-plz") && let Some(refused) = order(&mut state, request.body()) {
+        if request.method() == Method::POST
+            && path.contains("order-plz")
+            && let Some(refused) = order(&mut state, request.body())
+        {
             return Some(refused);
         }
         (state.pebble, state.roots.clone())
@@ -194,7 +197,8 @@ fn renewal_info(state: &State) -> Response<Full<Bytes>> {
 fn order(state: &mut State, jws: &Bytes) -> Option<Response<Full<Bytes>>> {
     let jws: Value = serde_json::from_slice(jws).unwrap_or_default();
     let payload = jws.get("payload").and_then(Value::as_str).unwrap_or_default();
-    let payload: Value = URL_SAFE_NO_PAD.decode(payload).ok().and_then(|p| serde_json::from_slice(&p).ok()).unwrap_or_default();
+    let payload: Value =
+        URL_SAFE_NO_PAD.decode(payload).ok().and_then(|p| serde_json::from_slice(&p).ok()).unwrap_or_default();
     if state.limited.0 > 0 {
         state.limited.0 -= 1;
         let mut refused = problem(429, "rateLimited", "too many new orders recently");

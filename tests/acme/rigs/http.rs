@@ -121,4 +121,3 @@ pub fn query(request: &Request<Bytes>) -> Vec<(String, String)> {
     let pairs = request.uri().query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
-

@@ -28,7 +28,8 @@ pub struct Eab {
 
 impl Eab {
     /// The one that `PebbleOptions::eab` asks for.
-    pub const KNOWN: Eab = Eab { kid: "kid-1", key: "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W" };
+    pub const KNOWN: Eab =
+        Eab { kid: "kid-1", key: "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W" };
 }
 
 /// How a Pebble is to behave.

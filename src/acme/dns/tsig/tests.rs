@@ -34,7 +34,9 @@ fn of_several_keys_the_named_one_is_taken() {
 #[test]
 fn a_bare_secret_is_read_and_anything_else_refused() {
     assert_eq!(parse("c2VjcmV0Cg==", None), Ok((None, None, "c2VjcmV0Cg==".to_owned())));
-    for wrong in ["two words", "key \"a\" { };", "key \"a\" { algorithm hmac-sha256; };", "{", "\"", "key", "key {", "/*"] {
+    for wrong in
+        ["two words", "key \"a\" { };", "key \"a\" { algorithm hmac-sha256; };", "{", "\"", "key", "key {", "/*"]
+    {
         assert!(parse(wrong, None).is_err() || decode(wrong.trim_matches('"')).is_err(), "{wrong}");
     }
 }
