@@ -28,6 +28,7 @@ const HOMES: [(&str, &[&str]); 8] = [
     ("arc_swap", &["snapshot/cell.rs"]),
     ("toml", &["config/"]),
     ("notify", &["provider/"]),
+    ("instant_acme", &["acme/"]),
     ("clap", &["cli/"]),
     ("tokio_tungstenite", &["cli/"]),
     ("dns_update", &["acme/"]),

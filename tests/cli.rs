@@ -117,6 +117,20 @@ fn a_file_that_is_not_there_is_another_matter_than_a_faulty_one() {
 }
 
 #[test]
+fn without_any_file_the_way_on_is_shown() {
+    // On a machine with an installed file there is always one.
+    if Path::new("/etc/doorward/routes.toml").exists() {
+        return;
+    }
+    let folder = Folder::new();
+    for order in ["run", "check"] {
+        let output = folder.doorward(&[order]);
+        assert_eq!(output.status.code(), Some(2), "{order}");
+        assert!(text(&output.stderr).contains("doorward demo"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn the_table_of_a_file_is_shown_without_serving() {
     let folder = Folder::with(GOOD);
     let output = folder.doorward(&["routes", "routes.toml"]);

@@ -141,7 +141,8 @@ impl fmt::Display for RouteRows {
             writeln!(f, "{}", line.trim_end())?;
         }
         if let Some(domain) = self.domain() {
-            writeln!(f, "A name without a dot stands below {domain}; = is a public name.")?;
+            let public = if self.routes.iter().any(|row| !row.public.is_empty()) { "; = is a public name" } else { "" };
+            writeln!(f, "A name without a dot stands below {domain}{public}.")?;
         }
         Ok(())
     }

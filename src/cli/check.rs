@@ -11,6 +11,10 @@ use crate::app::{self, CheckReport};
 pub(super) fn check(words: CheckWords, screen: &mut Screen) -> ExitCode {
     let CheckWords { file, config, json } = words;
     let path = places::routes_file(file.or(config));
+    if let Some(why) = places::missing_file(&path) {
+        complain(why);
+        return ExitCode::from(NOTHING_THERE);
+    }
     if let Err(cause) = std::fs::File::open(&path) {
         complain(format_args!("{}: cannot be read: {cause}", path.display()));
         return ExitCode::from(NOTHING_THERE);

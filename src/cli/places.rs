@@ -23,6 +23,14 @@ pub(super) fn routes_file(asked: Option<PathBuf>) -> PathBuf {
     }
 }
 
+/// What to say where nobody named a file and there is none in either place; `None` where there is something to read.
+pub(super) fn missing_file(path: &Path) -> Option<&'static str> {
+    let is_fallback = path == Path::new(SYSTEM_FILE) && !path.exists();
+    is_fallback.then_some(
+        "there is no routes.toml here, and no /etc/doorward/routes.toml; name one, or have a look at `doorward demo`",
+    )
+}
+
 /// `--state`, else the first folder of `$STATE_DIRECTORY`, else `certs` beside the file.
 pub(super) fn state_folder(asked: Option<PathBuf>, routes: &Path) -> PathBuf {
     asked.or_else(|| first_folder(std::env::var_os("STATE_DIRECTORY"))).unwrap_or_else(|| beside(routes))

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{RunWords, complain, places, show_faults};
+use super::{NOTHING_THERE, RunWords, complain, places, show_faults};
 use crate::app::{self, AppError, RunOptions};
 use crate::telemetry;
 
@@ -10,6 +10,10 @@ pub(super) fn run(words: RunWords) -> ExitCode {
     let RunWords { config, state, workers } = words;
     telemetry::start_logging();
     let config = places::routes_file(config);
+    if let Some(why) = places::missing_file(&config) {
+        complain(why);
+        return ExitCode::from(NOTHING_THERE);
+    }
     let state = places::state_folder(state, &config);
     serve(RunOptions { config, state, workers: workers.map(usize::from), overlay: None }, "", |_| {})
 }

@@ -107,7 +107,7 @@ impl ClientBody {
                         return self.refuse(Refusal::BodyLimit);
                     }
                 }
-                if self.inner.is_end_stream() {
+                if frame.is_trailers() || self.inner.is_end_stream() {
                     exchange.upload.is_done.set(true);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -185,6 +185,12 @@ impl ResponseBody {
                     exchange.bytes_out.set(exchange.bytes_out.get() + data.len() as u64);
                 }
                 wait.begin(On::ClientReading, exchange.core.now(), idle);
+                if frame.is_trailers() {
+                    // Nothing follows them, and hyper does not ask again.
+                    wait.end();
+                    release(lease.take(), exchange);
+                    exchange.is_complete.set(true);
+                }
                 self.finish_if_ended();
                 Poll::Ready(Some(Ok(frame)))
             }

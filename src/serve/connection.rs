@@ -1,9 +1,10 @@
 //! One client connection: TLS handshake, then HTTP/1.1 or HTTP/2 until either side has had enough.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{Method, Request, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -26,7 +27,8 @@ use super::body::ResponseBody;
 use super::client_io::{Activity, ClientIo, Phase};
 use super::core::{Core, SECOND};
 use super::exchange::Exchange;
-use super::request;
+use super::forward::forward;
+use super::request::{self, Handled};
 use crate::cert::Certificate;
 use crate::model::{Client, Refusal};
 use crate::snapshot::{Listener, Mode};
@@ -50,6 +52,9 @@ const UNREAD: u32 = 600 * SECOND;
 /// Bytes of a request head: line and fields.
 const MOST_HEAD: usize = 64 * 1024;
 
+/// Bytes of one HTTP/1.1 connection that wait here, read or to be written: what a client that does not read costs us.
+const MOST_BUFFER: usize = 128 * 1024;
+
 /// Fields of a request head.
 const MOST_FIELDS: usize = 200;
 
@@ -66,6 +71,7 @@ pub struct Connection {
     pub certificate: Option<Arc<Certificate>>,
     activity: Arc<Activity>,
     streams: Cell<u32>,
+    peer_value: OnceCell<Option<HeaderValue>>,
     closing_since: Cell<Option<u32>>,
     waker: RefCell<Option<Waker>>,
     task: RefCell<Option<AbortHandle>>,
@@ -84,6 +90,15 @@ impl Connection {
         if self.streams.get() == 0 {
             self.activity.enter(Phase::Idle, core.tick());
         }
+    }
+
+    /// The address of a client as a header has it; that of the TCP peer is written once for the whole connection.
+    pub fn address_value(&self, address: IpAddr) -> Option<HeaderValue> {
+        let write = |address: IpAddr| HeaderValue::try_from(address.to_string()).ok();
+        if Client::at(self.peer.ip()) == Client::Known(address) {
+            return self.peer_value.get_or_init(|| write(address)).clone();
+        }
+        write(address)
     }
 
     /// Asks it to end: GOAWAY or `Connection: close`, then closed once nothing is in flight.
@@ -140,7 +155,7 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
         Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, stream)).await {
             Ok(Ok((stream, certificate))) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let io = ClientIo::tls(stream, Arc::clone(&activity), Arc::clone(&core.clock));
+                let io = ClientIo::tls(stream, is_h2, Arc::clone(&activity), Arc::clone(&core.clock));
                 (io, Some(certificate), is_h2)
             }
             failed => {
@@ -160,6 +175,7 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
         certificate,
         activity,
         streams: Cell::new(0),
+        peer_value: OnceCell::new(),
         closing_since: Cell::new(None),
         waker: RefCell::default(),
         task: RefCell::default(),
@@ -211,7 +227,7 @@ async fn drive(core: Rc<Core>, connection: Rc<Connection>, io: ClientIo, is_h2: 
         run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
     } else {
         let mut builder = http1::Builder::new();
-        builder.max_headers(MOST_FIELDS).max_header_size(MOST_HEAD).half_close(false);
+        builder.max_headers(MOST_FIELDS).max_header_size(MOST_HEAD).max_buf_size(MOST_BUFFER).half_close(false);
         let serving = builder.serve_connection(io, service).with_upgrades();
         run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
     }
@@ -281,8 +297,8 @@ struct Gateway {
 }
 
 impl Service<Request<Incoming>> for Gateway {
-    type Response = http::Response<ResponseBody>;
-    type Error = std::convert::Infallible;
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
@@ -290,18 +306,29 @@ impl Service<Request<Incoming>> for Gateway {
         if request.version() == Version::HTTP_2 {
             self.stream.replace(Some(Rc::clone(&exchange)));
         }
-        Answering(Box::pin(request::handle(exchange, request)))
+        match request::handle(&exchange, request) {
+            Handled::Answered(response) => Answering::Now(Some(response)),
+            Handled::Forwarded(journey, request) => Answering::Later(Box::pin(forward(journey, request))),
+        }
     }
 }
 
 /// The future of one answer.
-pub struct Answering(Pin<Box<dyn Future<Output = http::Response<ResponseBody>>>>);
+pub enum Answering {
+    /// Our own, at hand.
+    Now(Option<Response<ResponseBody>>),
+    /// The upstream's.
+    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>),
+}
 
 impl Future for Answering {
-    type Output = Result<http::Response<ResponseBody>, std::convert::Infallible>;
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx).map(Ok)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Answering::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Answering::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+        }
     }
 }
 
@@ -350,5 +377,20 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.core.disconnected(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_future_stays_small() {
+        fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+            size_of::<F>()
+        }
+        // Each forwarded request allocates and moves this much.
+        let size = size_of_future(forward);
+        assert!(size <= 2048, "the future of a forwarded request has grown to {size} bytes");
     }
 }

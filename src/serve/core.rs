@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -73,8 +73,8 @@ pub struct Core {
     pub clock: Arc<Clock>,
     /// How busy it is.
     pub load: Arc<Load>,
-    /// `1.1 name`, as Via has it, and the name alone.
-    pub via: (HeaderValue, Arc<str>),
+    /// Our name in Via.
+    pub via: Via,
     now: Cell<Instant>,
     epoch: Instant,
     connections: RefCell<Slab<Rc<Connection>>>,
@@ -82,10 +82,34 @@ pub struct Core {
     is_draining: Cell<bool>,
 }
 
+/// What we add to Via: the protocol that the request came in and our name (RFC 9110 §7.6.3).
+pub struct Via {
+    /// The name alone.
+    pub name: Arc<str>,
+    by_version: [HeaderValue; 3],
+}
+
+impl Via {
+    fn new(name: &Arc<str>) -> Via {
+        let line = |version: &str| {
+            HeaderValue::try_from(format!("{version} {name}")).unwrap_or(HeaderValue::from_static("1.1 doorward"))
+        };
+        Via { name: Arc::clone(name), by_version: [line("1.0"), line("1.1"), line("2")] }
+    }
+
+    /// The entry for a request of this version.
+    pub fn entry(&self, version: Version) -> &HeaderValue {
+        match version {
+            Version::HTTP_09 | Version::HTTP_10 => &self.by_version[0],
+            Version::HTTP_2 => &self.by_version[2],
+            _ => &self.by_version[1],
+        }
+    }
+}
+
 impl Core {
     fn new(index: usize, plant: &Plant, load: Arc<Load>) -> Core {
         let now = Instant::now();
-        let via = HeaderValue::try_from(format!("1.1 {}", plant.via));
         Core {
             index,
             cell: plant.cell.clone(),
@@ -95,7 +119,7 @@ impl Core {
             pool: Pool::default(),
             clock: Arc::default(),
             load,
-            via: (via.unwrap_or(HeaderValue::from_static("1.1 doorward")), Arc::clone(&plant.via)),
+            via: Via::new(&plant.via),
             now: Cell::new(now),
             epoch: now,
             connections: RefCell::default(),
@@ -344,7 +368,7 @@ fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Liste
     }
 }
 
-/// What a snapshot says about an address that a connection came in on.
-pub fn listener_of(snapshot: &Snapshot, connection: &Connection) -> Listener {
-    snapshot.listener(connection.listener.address).unwrap_or(&connection.listener).clone()
+/// What a snapshot says about the address that a connection came in on; what the door was then, if it is gone.
+pub fn listener_of<'a>(snapshot: &'a Snapshot, connection: &'a Connection) -> &'a Listener {
+    snapshot.listener(connection.listener.address).unwrap_or(&connection.listener)
 }

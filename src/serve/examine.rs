@@ -98,11 +98,12 @@ fn authority_of(parts: &Parts) -> Result<Option<http::HeaderValue>, Refused> {
             Err(bad("Host and the target's authority differ"))
         }
         (Some(host), _) => Ok(Some(host.clone())),
-        (None, Some(target)) => {
+        (None, Some(target)) if parts.version != Version::HTTP_11 => {
             http::HeaderValue::from_str(target).map(Some).map_err(|_| bad("the authority is no Host"))
         }
         (None, None) if parts.version == Version::HTTP_10 => Ok(None),
-        (None, None) => Err(bad("no `:authority` and no Host (RFC 9113 §8.3.1)")),
+        (None, _) if parts.version == Version::HTTP_11 => Err(bad("no Host (RFC 9112 §3.2)")),
+        (None, _) => Err(bad("no `:authority` and no Host (RFC 9113 §8.3.1)")),
     }
 }
 

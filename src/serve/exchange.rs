@@ -121,12 +121,21 @@ impl Exchange {
             return self.cut();
         }
         self.upload.sweep(now);
+        if self.upload.is_waiting() {
+            // The upstream cannot answer what the client has not sent; the client's own silence is judged above.
+            self.download.progress(now);
+        }
         if self.download.is_over(now) {
             match self.download.on.get() {
-                Some(On::ClientReading | On::Tunnel) => {
+                Some(On::ClientReading) => {
                     self.detail.replace(Some("the client took nothing of the answer for too long".to_owned()));
                     self.cut();
                 }
+                Some(On::Tunnel) => {
+                    self.detail.replace(Some("both ends were silent for too long".to_owned()));
+                    self.cut();
+                }
+                Some(On::HalfTunnel) => self.cut(),
                 _ => self.download.expire(),
             }
         }
@@ -140,7 +149,7 @@ impl Exchange {
         let record = AccessRecord {
             id: self.id,
             client: self.client.get(),
-            peer: self.connection.peer.ip(),
+            peer: self.connection.peer.ip().to_canonical(),
             door: &self.connection.listener.door.name,
             route: route.map(|route| &*route.name),
             method: &self.method,
@@ -199,6 +208,8 @@ pub enum On {
     ClientReading,
     /// Both ends of a tunnel are silent.
     Tunnel,
+    /// One end of a tunnel has ended; the other has a moment to finish.
+    HalfTunnel,
 }
 
 /// One thing that is waited for, judged by the sweeper: no timer of its own.
@@ -294,6 +305,10 @@ impl Upload {
     /// Whether the client was silent for too long, or too slow.
     pub fn is_expired(&self) -> bool {
         self.is_expired.get()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.waiting_since.get().is_some() && !self.is_expired()
     }
 
     fn sweep(&self, now: Instant) {

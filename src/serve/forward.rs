@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -21,6 +22,7 @@ use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
 use super::exchange::{Exchange, On};
 use super::headers::{self, Outgoing, lists};
+use super::respond::{self, Audience};
 use super::tunnel;
 use crate::model::{PathPattern, Refusal};
 use crate::snapshot::Route;
@@ -32,7 +34,7 @@ const MOST_ANSWER_HEAD: usize = 256 * 1024;
 /// Fields of an answer's head.
 const MOST_ANSWER_FIELDS: usize = 1_000;
 
-/// What is known of a request that is to be forwarded.
+/// What is known of a request on its way to an upstream.
 pub struct Journey {
     /// The exchange.
     pub exchange: Rc<Exchange>,
@@ -42,32 +44,32 @@ pub struct Journey {
     pub target: Arc<Target>,
     /// Who asks.
     pub believed: Believed,
-    /// Host, as the client wrote it.
-    pub host: HeaderValue,
-    /// The prefix to take away.
-    pub strip: Option<PathPattern>,
+    /// How a refusal would be shown.
+    pub audience: Audience,
     /// The client's side of a WebSocket, if it asks for one.
     pub upgrade: Option<OnUpgrade>,
 }
 
-/// Forwards a request and gives the answer, or why there is none.
-pub async fn forward(
-    mut journey: Journey,
+/// Makes the request to send of the request that came, in place: nothing waits here.
+pub fn prepare(
+    journey: &Journey,
     mut parts: Parts,
     body: Incoming,
-) -> Result<Response<ResponseBody>, Refused> {
-    let exchange = Rc::clone(&journey.exchange);
-    let route = Arc::clone(&journey.route);
-    let _ = exchange.target.set(Arc::clone(&journey.target));
-    check_loop(&exchange, &parts)?;
-    check_length(&route, &parts)?;
-    let uri = upstream_uri(&parts.uri, journey.strip.as_ref())?;
-    let body = RequestBody::new(body, &exchange, route.max_body);
+    host: HeaderValue,
+    strip: Option<&PathPattern>,
+) -> Result<Request<RequestBody>, Refused> {
+    let Journey { exchange, route, target, believed, audience: _, upgrade } = journey;
+    let _ = exchange.target.set(Arc::clone(target));
+    check_loop(exchange, &parts)?;
+    check_length(route, &parts)?;
+    let uri = upstream_uri(&parts.uri, strip)?;
+    let body = RequestBody::new(body, exchange, route.max_body);
     let outgoing = Outgoing {
-        host: journey.host.clone(),
-        believed: journey.believed,
-        via: journey.target.upstream.key.via.then_some(&exchange.core.via.0),
-        is_websocket: journey.upgrade.is_some(),
+        host,
+        client: believed.client.address().and_then(|address| exchange.connection.address_value(address)),
+        is_https: believed.is_https,
+        via: target.upstream.key.via.then(|| exchange.core.via.entry(parts.version)),
+        is_websocket: upgrade.is_some(),
         is_chunked: matches!(body, RequestBody::Client(_)) && !parts.headers.contains_key(header::CONTENT_LENGTH),
         version: parts.version,
     };
@@ -76,14 +78,21 @@ pub async fn forward(
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = parts.headers;
-    let upgrade = journey.upgrade.take();
-    let (response, sender) = send(&journey, request).await?;
-    answer(&journey, response, sender, upgrade)
+    Ok(request)
+}
+
+/// Sends a request and gives the upstream's answer, or a refusal.
+pub async fn forward(mut journey: Journey, request: Request<RequestBody>) -> Response<ResponseBody> {
+    let outcome = match send(&journey, request).await {
+        Ok((response, sender)) => answer(&mut journey, response, sender),
+        Err(refused) => Err(refused),
+    };
+    outcome.unwrap_or_else(|(refusal, why)| respond::refuse(&journey.exchange, &journey.audience, refusal, Some(why)))
 }
 
 /// A request that came through us before would go round for ever.
 fn check_loop(exchange: &Exchange, parts: &Parts) -> Result<(), Refused> {
-    let ours = &*exchange.core.via.1;
+    let ours = &*exchange.core.via.name;
     let mut hops =
         parts.headers.get_all(header::VIA).iter().filter_map(|via| via.to_str().ok()).flat_map(|via| via.split(','));
     if hops.any(|hop| hop.split_ascii_whitespace().nth(1) == Some(ours)) {
@@ -130,19 +139,21 @@ async fn send(
     journey: &Journey,
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, SendRequest<RequestBody>), Refused> {
-    let Journey { exchange, target, .. } = journey;
+    let Journey { exchange, route, target, .. } = journey;
     let mut is_pool_tried = false;
     loop {
         let pooled = if is_pool_tried { None } else { exchange.core.pool.take(target.id) };
         let is_reused = pooled.is_some();
         let mut sender = match pooled {
             Some(sender) => sender,
-            None => open(target).await?,
+            // The rare case, boxed: its future is several times the size of all the rest.
+            None => Box::pin(open(target)).await?,
         };
         // A connection that sat idle may be closed by the server at this very moment. A fresh one that fails proves the
         // server is down; a reused one proves nothing.
         let copy = (is_reused && can_repeat(&request)).then(|| copy_of(&request));
-        let error = match attempt(journey, &mut sender, request).await? {
+        let sent = sender.try_send_request(request);
+        let error = match within_idle(exchange, route.idle, sent).await.ok_or_else(|| silent(route, target))? {
             Ok(response) => return Ok((response, sender)),
             Err(mut failed) => match failed.take_message() {
                 Some(unsent) if is_reused => {
@@ -162,18 +173,11 @@ async fn send(
     }
 }
 
-type Attempt = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<RequestBody>>>;
-
-/// One try on one connection, until the head of the answer or `idle`.
-async fn attempt(
-    journey: &Journey,
-    sender: &mut SendRequest<RequestBody>,
-    request: Request<RequestBody>,
-) -> Result<Attempt, Refused> {
-    let Journey { exchange, route, target, .. } = journey;
+/// Waits for the head of the answer, `idle` at most.
+async fn within_idle<F: Future>(exchange: &Exchange, idle: Duration, sent: F) -> Option<F::Output> {
     let wait = &exchange.download;
-    wait.begin(On::Upstream, exchange.core.now(), route.idle);
-    let mut sent = pin!(sender.try_send_request(request));
+    wait.begin(On::Upstream, exchange.core.now(), idle);
+    let mut sent = pin!(sent);
     let outcome = std::future::poll_fn(|cx| match sent.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
         Poll::Pending if wait.is_expired() => Poll::Ready(None),
@@ -182,17 +186,15 @@ async fn attempt(
             Poll::Pending
         }
     });
-    match outcome.await {
-        Some(outcome) => {
-            wait.end();
-            Ok(outcome)
-        }
-        None => {
-            target.upstream.metrics.failed(Refusal::UpstreamTimeout);
-            let limit = crate::model::show_duration(route.idle);
-            Err((Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", target.upstream.key.endpoint).into()))
-        }
-    }
+    let outcome = outcome.await;
+    wait.end();
+    outcome
+}
+
+fn silent(route: &Route, target: &Target) -> Refused {
+    target.upstream.metrics.failed(Refusal::UpstreamTimeout);
+    let limit = crate::model::show_duration(route.idle);
+    (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", target.upstream.key.endpoint).into())
 }
 
 /// Whether a request may be sent twice: it changes nothing however often it is done (RFC 9110 §9.2.2), and there is no body
@@ -255,6 +257,7 @@ async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<SendReq
     let (sender, connection) = http1::Builder::new()
         .max_headers(MOST_ANSWER_FIELDS)
         .max_header_size(MOST_ANSWER_HEAD)
+        .max_buf_size(MOST_ANSWER_HEAD)
         .handshake(TokioIo::new(stream))
         .await?;
     tokio::task::spawn_local(async move {
@@ -280,13 +283,17 @@ fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error) -> Refuse
 
 /// The upstream's answer, on its way to the client.
 fn answer(
-    journey: &Journey,
+    journey: &mut Journey,
     mut response: Response<Incoming>,
     sender: SendRequest<RequestBody>,
-    upgrade: Option<OnUpgrade>,
 ) -> Result<Response<ResponseBody>, Refused> {
+    let upgrade = journey.upgrade.take();
     let Journey { exchange, route, target, believed, .. } = journey;
     exchange.first_byte.set(Some(exchange.started.elapsed()));
+    if !headers::is_plainly_framed(response.headers()) {
+        target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
+        return Err((Refusal::UpstreamBadResponse, "its body has a transfer coding that nobody asked for".into()));
+    }
     let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_switch {
         let agrees = response.headers().get(header::UPGRADE).is_some_and(|upgrade| lists(upgrade, "websocket"));

@@ -4,7 +4,6 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
-use super::examine::Believed;
 use crate::snapshot::Edits;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -23,8 +22,10 @@ pub const X_DOORWARD_ERROR: HeaderName = HeaderName::from_static("x-doorward-err
 pub struct Outgoing<'a> {
     /// The Host to send.
     pub host: HeaderValue,
-    /// Who asked.
-    pub believed: Believed,
+    /// Who asked, if anybody is believed.
+    pub client: Option<HeaderValue>,
+    /// Whether the client spoke https to the outermost door.
+    pub is_https: bool,
     /// The Via field to add, if the upstream is sent one.
     pub via: Option<&'a HeaderValue>,
     /// Whether this is a WebSocket handshake: the only upgrade that is passed on.
@@ -37,10 +38,10 @@ pub struct Outgoing<'a> {
 
 /// Turns a client's request fields into those for the upstream, in place.
 pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edits) {
-    let Outgoing { host, believed, via, is_websocket, is_chunked, version } = outgoing;
+    let Outgoing { host, client, is_https, via, is_websocket, is_chunked, version } = outgoing;
     let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
     remove_hop_by_hop(headers);
-    remove_forwarding(headers);
+    remove_all(headers, |name| is_forwarding(name.as_str()));
     // The body is asked for as it is read; the upstream's own wish for it is not waited for.
     headers.remove(header::EXPECT);
     if version == Version::HTTP_2 {
@@ -56,13 +57,11 @@ pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edit
     if is_chunked {
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if let Some(address) = believed.client.address()
-        && let Ok(value) = HeaderValue::try_from(address.to_string())
-    {
+    if let Some(value) = client {
         headers.insert(X_REAL_IP, value.clone());
         headers.insert(X_FORWARDED_FOR, value);
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if believed.is_https { "https" } else { "http" }));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if is_https { "https" } else { "http" }));
     headers.insert(X_FORWARDED_HOST, host.clone());
     headers.insert(header::HOST, host);
     if let Some(via) = via {
@@ -73,12 +72,27 @@ pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edit
 
 /// Turns an upstream's answer fields into those for the client, in place.
 pub fn to_client(headers: &mut HeaderMap, hsts: Option<&HeaderValue>, edits: &Edits) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // The coding decided how the body was read; a length beside it is a lie that must not go on (RFC 9112 §6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
     remove_hop_by_hop(headers);
     headers.remove(X_DOORWARD_ERROR);
     if let Some(hsts) = hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     apply(headers, edits);
+}
+
+/// Whether an answer's body is coded in no other way than in chunks: any other transfer coding would reach the client
+/// without the name that says how to undo it (RFC 9112 §6.1).
+pub fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
 }
 
 /// Removes first, then sets.
@@ -108,21 +122,36 @@ pub fn lists(value: &HeaderValue, token: &str) -> bool {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(header::CONNECTION) {
-        remove_nominated(headers, &connection);
+    if let http::header::Entry::Occupied(entry) = headers.entry(header::CONNECTION) {
+        // It may stand in several lines; every one of them nominates.
+        let nominations: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
+        nominations.iter().for_each(|connection| remove_nominated(headers, connection));
     }
-    for name in [
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::TE,
-        KEEP_ALIVE,
-        PROXY,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-        header::PROXY_AUTHORIZATION,
-        header::PROXY_AUTHENTICATE,
-    ] {
+    remove_all(headers, is_hop_by_hop);
+}
+
+/// Removes every field that is meant. A look at the names present is cheaper than asking the map for each that might be:
+/// usually there is none.
+fn remove_all(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
+    let meant: Vec<HeaderName> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
+    for name in meant {
         headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // By length first: most names need no more than that.
+    match name.as_str().len() {
+        2 => *name == header::TE,
+        5 => *name == PROXY,
+        7 => *name == header::UPGRADE,
+        10 => *name == KEEP_ALIVE,
+        14 => *name == HTTP2_SETTINGS,
+        16 => *name == PROXY_CONNECTION,
+        17 => *name == header::TRANSFER_ENCODING,
+        18 => *name == header::PROXY_AUTHENTICATE,
+        19 => *name == header::PROXY_AUTHORIZATION,
+        _ => false,
     }
 }
 
@@ -143,13 +172,6 @@ fn remove_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
 
 /// Forwarding headers say who asked; only what this door believes is said, by us. The spellings with `_` are what servers
 /// behind CGI-like interfaces cannot tell apart from the real ones.
-fn remove_forwarding(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers.keys().filter(|name| is_forwarding(name.as_str())).cloned().collect();
-    for name in named {
-        headers.remove(name);
-    }
-}
-
 fn is_forwarding(name: &str) -> bool {
     let first = name.as_bytes().first().copied().unwrap_or_default();
     if !matches!(first, b'f' | b'x' | b't' | b'c') {

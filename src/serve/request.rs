@@ -1,89 +1,100 @@
 //! The life of a request: examine, believe, decide, act, answer. The order is the program; nothing configures it.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::body::ResponseBody;
+use super::body::{RequestBody, ResponseBody};
 use super::core::listener_of;
-use super::examine::{believe, examine};
+use super::examine::{Believed, Examined, Refused, believe, examine};
 use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
 use crate::model::Refusal;
-use crate::snapshot::{Action, Facts, Snapshot, Verdict, decide};
+use crate::snapshot::{Action, Facts, Listener, Snapshot, Verdict, decide};
 
-/// Answers one request. The whole of it sees one snapshot.
-pub async fn handle(exchange: Rc<Exchange>, request: Request<Incoming>) -> Response<ResponseBody> {
+/// What becomes of a request.
+pub enum Handled {
+    /// We answered it ourselves.
+    Answered(Response<ResponseBody>),
+    /// It is on its way to an upstream.
+    Forwarded(Journey, Request<RequestBody>),
+}
+
+/// Takes up one request. The whole of it sees one snapshot, and nothing in it waits.
+pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
     let snapshot = exchange.core.cell.load();
     let listener = listener_of(&snapshot, &exchange.connection);
-    let peer = exchange.peer();
-    let believed = believe(&listener.door.trust, listener.mode, peer, request.headers());
+    let believed = believe(&listener.door.trust, listener.mode, exchange.peer(), request.headers());
     exchange.client.set(believed.client);
     let is_home = snapshot.networks.knows(believed.client);
     let audience = Audience::of(request.method(), request.headers(), is_home);
+    let handled = decided(exchange, &snapshot, listener, believed, audience, request);
+    handled.unwrap_or_else(|(refusal, why)| Handled::Answered(respond::refuse(exchange, &audience, refusal, why)))
+}
 
+fn decided(
+    exchange: &Rc<Exchange>,
+    snapshot: &Snapshot,
+    listener: &Listener,
+    believed: Believed,
+    audience: Audience,
+    mut request: Request<Incoming>,
+) -> Result<Handled, (Refusal, Option<Cow<'static, str>>)> {
+    let told = |(refusal, why): Refused| (refusal, Some(why));
     // An upgrade is taken from the request before it is taken apart.
-    let mut request = request;
     let upgrade = super::headers::asks_for_websocket(request.method(), request.version(), request.headers())
         .then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    let examined = match examine(&parts) {
-        Ok(examined) => examined,
-        Err((refusal, why)) => return respond::refuse(&exchange, &audience, refusal, Some(why)),
-    };
-    exchange.host.borrow_mut().clone_from(&examined.host);
-
+    let Examined { host, host_header } = examine(&parts).map_err(told)?;
     let facts = Facts {
-        listener: &listener,
-        peer,
+        listener,
+        peer: exchange.peer(),
         client: believed.client,
-        host: &examined.host,
+        host: &host,
         path: path_of(&parts.uri),
-        is_covered: exchange.connection.certificate.as_ref().is_none_or(|served| served.covers(&examined.host)),
+        is_covered: exchange.connection.certificate.as_ref().is_none_or(|served| served.covers(&host)),
     };
-    let decision = decide(&snapshot, &facts);
+    let decision = decide(snapshot, &facts);
+    exchange.host.replace(host);
     if let Some(route) = decision.route {
         let _ = exchange.route.set(Arc::clone(route));
     }
-    match decision.verdict {
-        Verdict::Refuse(refusal) => {
-            let why = (refusal == Refusal::AccessDenied).then(|| denied(&decision, &believed.client.to_string()));
-            respond::refuse(&exchange, &audience, refusal, why.map(Into::into))
+    let answered = match decision.verdict {
+        Verdict::Refuse(Refusal::AccessDenied) => {
+            let why = denied(&decision, &believed.client.to_string());
+            return Err((Refusal::AccessDenied, Some(why.into())));
         }
-        Verdict::ToHttps(port) => match https_location(&examined.host, port, &parts.uri) {
-            Some(location) => respond::redirect(&exchange, StatusCode::PERMANENT_REDIRECT, location),
-            None => respond::refuse(&exchange, &audience, Refusal::BadRequest, Some("no Host to redirect to".into())),
-        },
+        Verdict::Refuse(refusal) => return Err((refusal, None)),
+        Verdict::ToHttps(port) => {
+            let location = https_location(&exchange.host.borrow(), port, &parts.uri);
+            let location = location.ok_or((Refusal::BadRequest, Some("no Host to redirect to".into())))?;
+            respond::redirect(exchange, StatusCode::PERMANENT_REDIRECT, location)
+        }
         Verdict::Redirect(Action::Redirect { location, status }) => {
-            respond::redirect(&exchange, *status, location.clone())
+            respond::redirect(exchange, *status, location.clone())
         }
-        Verdict::Redirect(_) => respond::refuse(&exchange, &audience, Refusal::Internal, None),
-        Verdict::Answer(answer) => respond::fixed(&exchange, answer, &parts.method),
+        Verdict::Redirect(_) => return Err((Refusal::Internal, None)),
+        Verdict::Answer(answer) => respond::fixed(exchange, answer, &parts.method),
         Verdict::Forward(target, strip) => {
-            let (Some(route), Some(host)) = (decision.route, examined.host_header) else {
-                return respond::refuse(&exchange, &audience, Refusal::NoRoute, None);
-            };
+            let (Some(route), Some(host)) = (decision.route, host_header) else { return Err((Refusal::NoRoute, None)) };
+            // The journey holds its route, not the snapshot: a long answer must not keep an old one alive.
             let journey = Journey {
-                exchange: Rc::clone(&exchange),
+                exchange: Rc::clone(exchange),
                 route: Arc::clone(route),
                 target: Arc::clone(target),
                 believed,
-                host,
-                strip: strip.cloned(),
+                audience,
                 upgrade,
             };
-            // From here on nothing needs the snapshot: a long answer must not keep an old one alive.
-            drop(listener);
-            drop(snapshot);
-            match forward::forward(journey, parts, body).await {
-                Ok(response) => response,
-                Err((refusal, why)) => respond::refuse(&exchange, &audience, refusal, Some(why)),
-            }
+            let request = forward::prepare(&journey, parts, body, host, strip).map_err(told)?;
+            return Ok(Handled::Forwarded(journey, request));
         }
-    }
+    };
+    Ok(Handled::Answered(answered))
 }
 
 fn path_of(uri: &http::Uri) -> &str {
@@ -120,7 +131,7 @@ pub fn still_stands(snapshot: &Snapshot, exchange: &Exchange) -> bool {
     let listener = listener_of(snapshot, &exchange.connection);
     let host = exchange.host.borrow();
     let facts = Facts {
-        listener: &listener,
+        listener,
         peer: exchange.peer(),
         client: exchange.client.get(),
         host: &host,

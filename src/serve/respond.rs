@@ -20,6 +20,7 @@ use crate::snapshot::Answer;
 const RETRY_AFTER: &str = "5";
 
 /// How a refusal is shown.
+#[derive(Clone, Copy)]
 pub struct Audience {
     /// Whether the client is in a named network: it may know causes.
     pub is_home: bool,

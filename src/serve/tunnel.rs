@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -13,6 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::exchange::{Exchange, On};
 use crate::snapshot::Route;
+
+/// How long the other side may be silent once one side has ended: nothing new is coming, it only has to finish.
+const FINISH: Duration = Duration::from_secs(10);
 
 /// Joins the two sides once both handshakes are done.
 pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: OnUpgrade, upstream: OnUpgrade) {
@@ -72,8 +76,13 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
+    /// A sign of life.
     fn stir(&self) {
-        self.exchange.download.begin(On::Tunnel, self.exchange.core.now(), self.route.idle_tunnel);
+        let Exchange { download, core, is_complete, .. } = self.exchange;
+        match is_complete.get() {
+            false => download.begin(On::Tunnel, core.now(), self.route.idle_tunnel),
+            true => download.begin(On::HalfTunnel, core.now(), FINISH.min(self.route.idle_tunnel)),
+        }
     }
 }
 
@@ -101,7 +110,12 @@ impl AsyncWrite for Side<'_> {
         Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
+    /// Called once the other side has ended: what ends so, ends whole.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        let this = self.get_mut();
+        if !this.exchange.is_complete.replace(true) {
+            this.stir();
+        }
+        Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }

@@ -14,9 +14,9 @@ use super::route::{Action, Answer, PathRule, Route};
 use crate::model::{Client, PathPattern, Refusal, is_ambiguous, normalise};
 use crate::upstream::Target;
 
-/// What is known of a request when it is decided.
+/// What is known of a request when it is decided: where it came in lives with the snapshot, the rest with the request.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct Facts<'a, 'r> {
     /// Where it came in.
     pub listener: &'a Listener,
     /// The TCP peer.
@@ -24,9 +24,9 @@ pub struct Facts<'a> {
     /// Who asks, as far as the door believes.
     pub client: Client,
     /// Host without port, lower case, no trailing dot. Empty where HTTP/1.0 named none.
-    pub host: &'a str,
+    pub host: &'r str,
     /// The path as the client wrote it, without query.
-    pub path: &'a str,
+    pub path: &'r str,
     /// Whether the certificate served on this connection covers the host; true on a cleartext connection.
     pub is_covered: bool,
 }
@@ -60,7 +60,7 @@ pub enum Verdict<'a> {
 }
 
 /// Decides one request. Pure: no clock, no counter, no log.
-pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a>) -> Decision<'a> {
+pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a> {
     let door = &facts.listener.door;
     let route = snapshot.routes.find(facts.host, door.public_names).map(|found| found.route);
     let matching = normalise(facts.path);
@@ -109,7 +109,7 @@ fn act<'a>(route: &'a Route, rule: Option<&'a PathRule>) -> Verdict<'a> {
 /// Path > route > door > file. For a name without a route: door > file, the same as for a route that says nothing.
 fn effective_allow<'a>(
     snapshot: &'a Snapshot,
-    facts: &Facts<'a>,
+    facts: &Facts<'a, '_>,
     route: Option<&'a Arc<Route>>,
     rule: Option<&'a PathRule>,
 ) -> &'a Allow {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connect::connect;
-use super::target::Target;
+use super::target::{Target, Upstream};
 
 /// How many requests may wait for one upstream; the rest are refused at once.
 pub const MOST_HELD: usize = 1_000;
@@ -46,11 +46,24 @@ impl Hold {
     }
 }
 
-struct Place<'a>(&'a AtomicUsize);
+/// One place in the waiting room.
+struct Place<'a>(&'a Upstream);
+
+impl<'a> Place<'a> {
+    fn take(upstream: &'a Upstream) -> Option<Place<'a>> {
+        if upstream.hold.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_HELD {
+            upstream.hold.waiting.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        upstream.metrics.hold_began();
+        Some(Place(upstream))
+    }
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.hold.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.hold_ended();
     }
 }
 
@@ -59,11 +72,7 @@ impl Target {
     /// probe, which ends when the upstream is back or nobody waits any more. Call on a data core (it spawns there).
     pub async fn wait_until_back(self: &Arc<Self>, deadline: Instant) -> Result<(), HoldError> {
         let hold = &self.upstream.hold;
-        if hold.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_HELD {
-            hold.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(HoldError::Full);
-        }
-        let _place = Place(&hold.waiting);
+        let _place = Place::take(&self.upstream).ok_or(HoldError::Full)?;
         let back = hold.back.notified();
         tokio::pin!(back);
         // Registered before the probe may ring.

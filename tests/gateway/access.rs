@@ -9,9 +9,9 @@ async fn who_is_not_named_stays_outside() {
     let shop = Upstream::answering("the shop").await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
     for client in [edge.client(), edge.client().h2(), edge.client().at(Door::Plain)] {
-        assert_eq!(client.get("shop.test/").await.text(), "the shop");
-        assert_eq!(client.clone().from(GUEST).get("shop.test/").await.refusal(), (403, "access-denied"));
-        assert_eq!(client.clone().from(STRANGER).get("shop.test/").await.refusal(), (403, "denied"));
+        assert_eq!(client.get("shop.home.test/").await.text(), "the shop");
+        assert_eq!(client.clone().from(GUEST).get("shop.home.test/").await.refusal(), (403, "access-denied"));
+        assert_eq!(client.clone().from(STRANGER).get("shop.home.test/").await.refusal(), (403, "denied"));
     }
 }
 
@@ -24,21 +24,22 @@ async fn the_narrowest_place_decides_path_before_route_before_door_before_file()
         Ipv4Addr::new(127, 0, 0, 3),
         Ipv4Addr::new(127, 0, 0, 4),
     ];
+    let tail = TAIL.replace("[log]", "allow = [\"anyone\"]\n[log]");
     let edge = Gateway::running(format!(
-        "domain = \"test\"\nallow = [\"{by_file}\"]\n[listen.plain]\nhttp = \"ADDR:8081\"\n\
-         [listen.other]\nhttp = \"ADDR:8082\"\nallow = [\"{by_door}\"]\n{TAIL}\
+        "domain = \"home.test\"\nallow = [\"{by_file}\"]\n[listen.plain]\nhttp = \"ADDR:8081\"\n\
+         [listen.other]\nhttp = \"ADDR:8082\"\nallow = [\"{by_door}\"]\n{tail}\
          [routes]\nbare = \"{shop}\"\n[routes.shop]\nto = \"{shop}\"\nallow = [\"{by_route}\"]\n\
          [routes.shop.paths]\n\"/p/*\" = {{ allow = [\"{by_path}\"] }}"
     ))
     .await;
     let (plain, other) = (edge.client().at(Door::Plain), edge.client().at(Door::Tunnel));
     for (client, place, admitted) in [
-        (&plain, "bare.test/", by_file),
-        (&other, "bare.test/", by_door),
-        (&plain, "shop.test/", by_route),
-        (&other, "shop.test/", by_route),
-        (&plain, "shop.test/p/x", by_path),
-        (&other, "shop.test/p", by_path),
+        (&plain, "bare.home.test/", by_file),
+        (&other, "bare.home.test/", by_door),
+        (&plain, "shop.home.test/", by_route),
+        (&other, "shop.home.test/", by_route),
+        (&plain, "shop.home.test/p/x", by_path),
+        (&other, "shop.home.test/p", by_path),
     ] {
         for source in [by_file, by_door, by_route, by_path] {
             let status = client.clone().from(source).get(place).await.status;
@@ -54,18 +55,18 @@ async fn an_empty_list_admits_nobody() {
         "[routes]\nclosed = {{ to = \"{shop}\", allow = [] }}\nopen = {{ to = \"{shop}\", allow = [\"anyone\"] }}"
     ))
     .await;
-    assert_eq!(edge.get("closed.test/").await.status, 403);
-    assert_eq!(edge.get("open.test/").await.status, 200);
+    assert_eq!(edge.get("closed.home.test/").await.status, 403);
+    assert_eq!(edge.get("open.home.test/").await.status, 200);
 }
 
 #[tokio::test]
 async fn without_any_allow_nobody_is_admitted() {
     let shop = Upstream::answering("the shop").await;
     let edge = Gateway::running(format!(
-        "domain = \"test\"\n[listen.plain]\nhttp = \"ADDR:8081\"\n[metrics]\nlisten = \"ADDR:9180\"\nallow = [\"anyone\"]\n[log]\naccess = \"json\"\n[routes]\nshop = \"{shop}\""
+        "domain = \"home.test\"\n[listen.plain]\nhttp = \"ADDR:8081\"\n[metrics]\nlisten = \"ADDR:9180\"\nallow = [\"anyone\"]\n[log]\naccess = \"json\"\n[routes]\nshop = \"{shop}\""
     ))
     .await;
-    assert_eq!(edge.client().at(Door::Plain).get("shop.test/").await.status, 403);
+    assert_eq!(edge.client().at(Door::Plain).get("shop.home.test/").await.status, 403);
     edge.logs("who may enter").await;
 }
 
@@ -84,7 +85,7 @@ async fn addresses_and_blocks_are_named_like_networks() {
         ([127, 0, 1, 200], 200),
         ([127, 0, 0, 7], 403),
     ] {
-        assert_eq!(edge.client().from(source.into()).get("shop.test/").await.status, status, "{source:?}");
+        assert_eq!(edge.client().from(source.into()).get("shop.home.test/").await.status, status, "{source:?}");
     }
 }
 
@@ -96,10 +97,11 @@ async fn ipv4_on_a_dual_stack_door_is_ipv4() {
         Gateway::running(format!("{FRONT}[listen.main]\nhttps = \":{port}\"\n{CERT}{TAIL}[routes]\nshop = \"{shop}\""))
             .await;
     let client = edge.client().port(port, true);
-    let echo = client.get("shop.test/").await.echo();
+    let echo = client.get("shop.home.test/home").await.echo();
     assert_eq!(echo.header("x-forwarded-for"), HOME.to_string());
-    assert_eq!(client.from(STRANGER).get("shop.test/").await.status, 403);
-    assert_eq!(edge.record_of("/").await["client"], HOME.to_string());
+    assert_eq!(client.from(STRANGER).get("shop.home.test/").await.status, 403);
+    let record = edge.record_of("/home").await;
+    assert_eq!((&record["client"], &record["peer"]), (&HOME.to_string().into(), &HOME.to_string().into()));
 }
 
 #[tokio::test]
@@ -110,12 +112,12 @@ async fn peers_outside_the_list_are_not_even_heard() {
          [listen.plain]\nhttp = \"ADDR:8081\"\npeers = [\"home\"]\nallow = [\"anyone\"]\n{CERT}{TAIL}[routes]\nshop = \"{shop}\""
     ))
     .await;
-    assert_eq!(edge.get("shop.test/").await.text(), "the shop");
-    assert!(edge.client().from(STRANGER).handshake("shop.test").await.is_err());
+    assert_eq!(edge.get("shop.home.test/").await.text(), "the shop");
+    assert!(edge.client().from(STRANGER).handshake("shop.home.test").await.is_err());
     let mut raw = edge.client().at(Door::Plain).from(STRANGER).raw("unnamed").await;
-    let _ = raw.try_send("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+    let _ = raw.try_send("GET / HTTP/1.1\r\nHost: shop.home.test\r\n\r\n").await;
     assert_eq!(raw.rest().await, "");
-    assert_eq!(edge.get("shop.test/").await.text(), "the shop");
+    assert_eq!(edge.get("shop.home.test/").await.text(), "the shop");
 }
 
 /// A gateway whose `shop` is open to everybody, but for `/admin/*` and `/one`.
@@ -128,7 +130,7 @@ async fn partly_closed(shop: &Upstream) -> Gateway {
 
 async fn asks(edge: &Gateway, source: Ipv4Addr, target: &str) -> String {
     let mut raw = edge.client().at(Door::Plain).from(source).raw("unnamed").await;
-    raw.send(format!("GET {target} HTTP/1.1\r\nHost: shop.test\r\n\r\n")).await;
+    raw.send(format!("GET {target} HTTP/1.1\r\nHost: shop.home.test\r\n\r\n")).await;
     raw.answer().await
 }
 
@@ -239,7 +241,7 @@ async fn closed_paths_are_closed_for_every_method_and_over_http2() {
     let edge = partly_closed(&shop).await;
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
         for client in [edge.client(), edge.client().h2()] {
-            assert_eq!(client.from(STRANGER).request(method, "shop.test/admin/x").await.status, 403, "{method}");
+            assert_eq!(client.from(STRANGER).request(method, "shop.home.test/admin/x").await.status, 403, "{method}");
         }
     }
 }
@@ -252,7 +254,7 @@ async fn path_answers_are_for_those_who_may_enter() {
     ))
     .await;
     let stranger = edge.client().from(STRANGER);
-    assert_eq!(stranger.get("shop.test/said").await.status, 403);
-    assert_eq!(stranger.get("shop.test/moved").await.status, 403);
-    assert_eq!(stranger.get("shop.test/open").await.text(), "open");
+    assert_eq!(stranger.get("shop.home.test/said").await.status, 403);
+    assert_eq!(stranger.get("shop.home.test/moved").await.status, 403);
+    assert_eq!(stranger.get("shop.home.test/open").await.text(), "open");
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{CERT, DOORS, Door, FRONT, Folder, Gateway, TAIL, Upstream, doorward};
 
-const GOOD: &str = "domain = \"test\"\nallow = [\"anyone\"]\n[listen.plain]\nhttp = \"127.0.0.1:8081\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n";
+const GOOD: &str = "domain = \"home.test\"\nallow = [\"anyone\"]\n[listen.plain]\nhttp = \"127.0.0.1:8081\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n";
 
 #[tokio::test]
 async fn check_says_yes_with_zero_and_no_with_one() {
@@ -27,7 +27,7 @@ async fn check_names_every_fault_with_line_caret_and_help() {
     let folder = Folder::new();
     folder.replace(
         "routes.toml",
-        "domain = \"test\"\nalow = [\"lan\"]\n[listen.plain]\nhttp = \"127.0.0.1:99999\"\n[routes]\nshop = \"hone\"\n[routes.blog.paths]\n\"x\" = \"http://127.0.0.1:9\"\n[upstreams.home]\nto = \"http://127.0.0.1:9\"\n",
+        "domain = \"home.test\"\nalow = [\"lan\"]\n[listen.plain]\nhttp = \"127.0.0.1:99999\"\n[routes]\nshop = \"hone\"\n[routes.blog.paths]\n\"x\" = \"http://127.0.0.1:9\"\n[upstreams.home]\nto = \"http://127.0.0.1:9\"\n",
     );
     let said = doorward(folder.path(), &["check", "routes.toml"]).await.said();
     for part in [
@@ -76,18 +76,18 @@ async fn check_warns_about_names_without_certificate_and_doors_without_guests() 
     let folder = Folder::new();
     folder.replace(
         "routes.toml",
-        "domain = \"test\"\n[listen.main]\nhttps = \"127.0.0.1:8443\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n",
+        "domain = \"home.test\"\n[listen.main]\nhttps = \"127.0.0.1:8443\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n",
     );
     let good = doorward(folder.path(), &["check", "routes.toml"]).await;
     assert_eq!(good.code, 0, "{}", good.said());
-    assert!(good.said().contains("shop.test") && good.said().contains("warning"), "{}", good.said());
+    assert!(good.said().contains("shop.home.test") && good.said().contains("warning"), "{}", good.said());
     assert!(good.said().contains("who may enter"), "{}", good.said());
 }
 
 #[tokio::test]
 async fn check_tests_the_promises_of_the_file() {
     let folder = Folder::new();
-    let promise = "\n[[expect]]\nurl = \"http://shop.test/\"\nis = \"denied\"\n";
+    let promise = "\n[[expect]]\nurl = \"http://shop.home.test/\"\nis = \"denied\"\n";
     folder.replace("routes.toml", format!("{GOOD}{promise}"));
     let bad = doorward(folder.path(), &["check", "routes.toml"]).await;
     assert_eq!(bad.code, 1, "{}", bad.said());
@@ -101,7 +101,7 @@ async fn a_file_without_a_door_or_without_a_route_is_a_fault() {
     let folder = Folder::new();
     for text in [
         "",
-        "domain = \"test\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n",
+        "domain = \"home.test\"\n[routes]\nshop = \"http://127.0.0.1:9\"\n",
         "[listen.plain]\nhttp = \"127.0.0.1:8081\"\n",
     ] {
         folder.replace("routes.toml", text);
@@ -128,7 +128,7 @@ async fn the_homes_own_file_is_good() {
 #[tokio::test]
 async fn run_refuses_a_faulty_file_with_the_same_words() {
     let mut edge = Gateway::stopped();
-    edge.write("domain = \"test\"\n[listen.plain]\nhttp = \"ADDR:8081\"\n[routes]\nshop = 7\n");
+    edge.write("domain = \"home.test\"\n[listen.plain]\nhttp = \"ADDR:8081\"\n[routes]\nshop = 7\n");
     let finished = edge.fails_to_start().await;
     assert_ne!(finished.code, 0);
     assert!(finished.said().contains("routes.toml:5:8"), "{}", finished.said());
@@ -160,12 +160,12 @@ async fn without_an_admin_socket_it_serves_and_warns() {
     std::fs::create_dir_all(edge.folder().at("state/admin.sock/in the way")).unwrap();
     edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
     edge.start(&[]).await;
-    assert_eq!(edge.get("shop.test/").await.text(), "the shop");
+    assert_eq!(edge.get("shop.home.test/").await.text(), "the shop");
     edge.logs("admin.sock").await;
     edge.write_routes(format!("[routes]\nblog = \"{shop}\""));
     edge.signal(rustix::process::Signal::HUP);
     edge.reaches_generation(2).await;
-    assert_eq!(edge.get("blog.test/").await.text(), "the shop");
+    assert_eq!(edge.get("blog.home.test/").await.text(), "the shop");
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn defaults_of_state_and_config_are_beside_each_other() {
     let mut edge = Gateway::stopped();
     edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
     edge.start_as(&["run"], &[]).await;
-    assert_eq!(edge.get("shop.test/").await.text(), "the shop");
+    assert_eq!(edge.get("shop.home.test/").await.text(), "the shop");
     let mode = std::fs::metadata(edge.folder().at("certs")).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o700);
     assert!(edge.folder().at("certs/admin.sock").exists());
@@ -204,7 +204,7 @@ async fn a_service_manager_may_say_where_state_and_socket_are() {
         &[("STATE_DIRECTORY", state.to_str().unwrap()), ("RUNTIME_DIRECTORY", runtime.to_str().unwrap())],
     )
     .await;
-    assert_eq!(edge.get("shop.test/").await.text(), "the shop");
+    assert_eq!(edge.get("shop.home.test/").await.text(), "the shop");
     assert!(runtime.join("admin.sock").exists() && state.exists());
     assert!(!edge.folder().at("certs").exists());
     let socket = runtime.join("admin.sock");
@@ -231,12 +231,12 @@ async fn routes_shows_the_table_in_force() {
     edge.write("broken");
     let table = doorward(edge.folder().path(), &["routes", "--state", "state"]).await;
     assert_eq!(table.code, 0, "{}", table.said());
-    for part in ["shop.test", "shop.example.com", &shop.address().to_string()] {
+    for part in ["shop", "shop.example.com", &shop.address().to_string(), "home.test"] {
         assert!(table.out.contains(part), "{part} in {}", table.out);
     }
     let json = doorward(edge.folder().path(), &["routes", "--json", "--state", "state"]).await;
     let value: Value = serde_json::from_str(&json.out).unwrap_or_else(|e| panic!("{e}: {}", json.out));
-    assert!(value.to_string().contains("shop.test"));
+    assert!(value.to_string().contains("shop.home.test"));
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn routes_shows_the_table_of_a_file() {
     folder.replace("routes.toml", GOOD);
     let table = doorward(folder.path(), &["routes", "routes.toml"]).await;
     assert_eq!(table.code, 0, "{}", table.said());
-    assert!(table.out.contains("shop.test"), "{}", table.out);
+    assert!(table.out.contains("shop") && table.out.contains("http://127.0.0.1:9"), "{}", table.out);
 }
 
 #[tokio::test]
@@ -260,7 +260,7 @@ async fn the_number_of_workers_can_be_given() {
     edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
     edge.start_as(&["run", "--state", "state", "--workers", "4"], &[]).await;
     assert_eq!(edge.threads(), one + 3);
-    assert_eq!(edge.client().at(Door::Plain).get("shop.test/").await.status, 200);
+    assert_eq!(edge.client().at(Door::Plain).get("shop.home.test/").await.status, 200);
 }
 
 #[tokio::test]

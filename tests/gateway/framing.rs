@@ -21,7 +21,7 @@ fn last(shop: &Upstream) -> String {
 async fn what_connection_nominates_goes_no_further() {
     let (shop, edge) = recorded().await;
     let said = edge
-        .says("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: keep-alive, X-Secret , x-other\r\nX-Secret: 1\r\nX-Other: 2\r\nX-Stays: 3\r\n\r\n")
+        .says("GET / HTTP/1.1\r\nHost: shop.home.test\r\nConnection: keep-alive, X-Secret , x-other\r\nX-Secret: 1\r\nX-Other: 2\r\nX-Stays: 3\r\n\r\n")
         .await;
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
     let head = last(&shop);
@@ -30,11 +30,22 @@ async fn what_connection_nominates_goes_no_further() {
 }
 
 #[tokio::test]
+async fn connection_may_come_in_several_lines() {
+    let (shop, edge) = recorded().await;
+    let said = edge
+        .says("GET / HTTP/1.1\r\nHost: shop.home.test\r\nConnection: keep-alive\r\nConnection: X-Secret\r\nX-Secret: 1\r\n\r\n")
+        .await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    assert!(!last(&shop).contains("x-secret"), "{}", last(&shop));
+}
+
+#[tokio::test]
 async fn connection_cannot_take_away_what_we_say() {
     let (shop, edge) = recorded().await;
     for nominated in ["host", "x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host", "via"] {
-        let said =
-            edge.says(format!("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close, {nominated}\r\n\r\n")).await;
+        let said = edge
+            .says(format!("GET / HTTP/1.1\r\nHost: shop.home.test\r\nConnection: close, {nominated}\r\n\r\n"))
+            .await;
         // Refusing it is as good.
         if said.starts_with("HTTP/1.1 200") {
             let head = last(&shop);
@@ -53,7 +64,7 @@ async fn connection_cannot_take_away_the_framing() {
         let body = if name == "content-length" { "hello" } else { "5\r\nhello\r\n0\r\n\r\n" };
         let said = edge
             .says(format!(
-                "POST / HTTP/1.1\r\nHost: shop.test\r\n{framing}\r\nConnection: keep-alive, {name}\r\n\r\n{body}"
+                "POST / HTTP/1.1\r\nHost: shop.home.test\r\n{framing}\r\nConnection: keep-alive, {name}\r\n\r\n{body}"
             ))
             .await;
         if said.starts_with("HTTP/1.1 200") {
@@ -67,7 +78,7 @@ async fn connection_cannot_take_away_the_framing() {
 async fn hop_by_hop_fields_are_removed() {
     let (shop, edge) = recorded().await;
     edge.says(
-        "GET / HTTP/1.1\r\nHost: shop.test\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\
+        "GET / HTTP/1.1\r\nHost: shop.home.test\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\
          Proxy-Authorization: Basic eA==\r\nTE: gzip, deflate\r\nTrailer: X-T\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\
          HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
     )
@@ -81,7 +92,7 @@ async fn hop_by_hop_fields_are_removed() {
 #[tokio::test]
 async fn only_trailers_remain_of_te() {
     let (shop, edge) = recorded().await;
-    edge.says("GET / HTTP/1.1\r\nHost: shop.test\r\nTE: gzip;q=0.5, trailers\r\nConnection: TE\r\n\r\n").await;
+    edge.says("GET / HTTP/1.1\r\nHost: shop.home.test\r\nTE: gzip;q=0.5, trailers\r\nConnection: TE\r\n\r\n").await;
     let head = last(&shop);
     assert!(!head.contains("gzip"), "{head}");
 }
@@ -92,7 +103,7 @@ async fn an_upgrade_to_http2_is_never_forwarded() {
     for upgrade in ["h2c", "h2c, websocket", "HTTP/2.0", "TLS/1.0"] {
         let said = edge
             .says(format!(
-                "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+                "GET / HTTP/1.1\r\nHost: shop.home.test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
             ))
             .await;
         assert!(!said.starts_with("HTTP/1.1 101"), "{said}");
@@ -108,18 +119,18 @@ async fn a_request_without_one_clear_host_is_refused() {
     let (shop, edge) = recorded().await;
     for (what, request) in [
         ("no Host", "GET / HTTP/1.1\r\n\r\n"),
-        ("two", "GET / HTTP/1.1\r\nHost: shop.test\r\nHost: shop.test\r\n\r\n"),
-        ("two names", "GET / HTTP/1.1\r\nHost: shop.test\r\nHost: evil.test\r\n\r\n"),
-        ("a list", "GET / HTTP/1.1\r\nHost: shop.test, evil.test\r\n\r\n"),
+        ("two", "GET / HTTP/1.1\r\nHost: shop.home.test\r\nHost: shop.home.test\r\n\r\n"),
+        ("two names", "GET / HTTP/1.1\r\nHost: shop.home.test\r\nHost: evil.home.test\r\n\r\n"),
+        ("a list", "GET / HTTP/1.1\r\nHost: shop.home.test, evil.home.test\r\n\r\n"),
         ("empty", "GET / HTTP/1.1\r\nHost: \r\n\r\n"),
-        ("user information", "GET / HTTP/1.1\r\nHost: user@shop.test\r\n\r\n"),
-        ("a path", "GET / HTTP/1.1\r\nHost: shop.test/x\r\n\r\n"),
-        ("not a port", "GET / HTTP/1.1\r\nHost: shop.test:8o\r\n\r\n"),
-        ("a space", "GET / HTTP/1.1\r\nHost: shop .test\r\n\r\n"),
-        ("absolute, other Host", "GET http://shop.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n"),
-        ("absolute, no Host", "GET http://shop.test/ HTTP/1.1\r\n\r\n"),
-        ("absolute, user", "GET http://u:p@shop.test/ HTTP/1.1\r\nHost: shop.test\r\n\r\n"),
-        ("not ASCII", "GET / HTTP/1.1\r\nHost: sh\u{f6}p.test\r\n\r\n"),
+        ("user information", "GET / HTTP/1.1\r\nHost: user@shop.home.test\r\n\r\n"),
+        ("a path", "GET / HTTP/1.1\r\nHost: shop.home.test/x\r\n\r\n"),
+        ("not a port", "GET / HTTP/1.1\r\nHost: shop.home.test:8o\r\n\r\n"),
+        ("a space", "GET / HTTP/1.1\r\nHost: shop .home.test\r\n\r\n"),
+        ("absolute, other Host", "GET http://shop.home.test/ HTTP/1.1\r\nHost: evil.home.test\r\n\r\n"),
+        ("absolute, no Host", "GET http://shop.home.test/ HTTP/1.1\r\n\r\n"),
+        ("absolute, user", "GET http://u:p@shop.home.test/ HTTP/1.1\r\nHost: shop.home.test\r\n\r\n"),
+        ("not ASCII", "GET / HTTP/1.1\r\nHost: sh\u{f6}p.home.test\r\n\r\n"),
     ] {
         let said = edge.says(request).await;
         assert!(said.starts_with("HTTP/1.1 400"), "{what}: {said}");
@@ -145,13 +156,14 @@ async fn a_length_that_can_be_read_in_two_ways_is_refused() {
         ("a tab in the name", "Transfer-Encoding\t: chunked\r\n"),
         ("vertical tab", "Transfer-Encoding: \u{b}chunked\r\n"),
     ] {
-        let said = edge.says(format!("POST / HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\nhello")).await;
+        let said = edge.says(format!("POST / HTTP/1.1\r\nHost: shop.home.test\r\n{fields}\r\nhello")).await;
         assert!(
             said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 501"),
             "{what}: {said}"
         );
     }
-    let said = edge.says("POST / HTTP/1.0\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").await;
+    let said =
+        edge.says("POST / HTTP/1.0\r\nHost: shop.home.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").await;
     assert!(said.is_empty() || said.contains(" 400 "), "{said}");
     assert_eq!(shop.requests(), 0);
 }
@@ -159,7 +171,7 @@ async fn a_length_that_can_be_read_in_two_ways_is_refused() {
 #[tokio::test]
 async fn a_body_with_length_and_chunks_is_never_forwarded_with_both() {
     let (shop, edge) = recorded().await;
-    edge.says("POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    edge.says("POST / HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
         .await;
     for request in shop.recorded() {
         let request = request.to_ascii_lowercase();
@@ -170,11 +182,12 @@ async fn a_body_with_length_and_chunks_is_never_forwarded_with_both() {
 #[tokio::test]
 async fn a_hidden_request_in_a_body_stays_a_body() {
     let (shop, edge) = recorded().await;
-    let hidden = "GET /hidden HTTP/1.1\r\nHost: shop.test\r\n\r\n";
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: shop.home.test\r\n\r\n";
     let mut raw = edge.raw().await;
-    raw.send(format!("POST /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len())).await;
+    raw.send(format!("POST /a HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len()))
+        .await;
     assert!(raw.answer().await.starts_with("HTTP/1.1 200"));
-    raw.send("GET /b HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+    raw.send("GET /b HTTP/1.1\r\nHost: shop.home.test\r\n\r\n").await;
     assert!(raw.answer().await.starts_with("HTTP/1.1 200"));
     let lines: Vec<String> = shop.recorded().iter().map(|r| r.lines().next().unwrap_or_default().to_owned()).collect();
     assert_eq!(lines, ["POST /a HTTP/1.1", "GET /b HTTP/1.1"]);
@@ -187,7 +200,7 @@ async fn the_unread_body_of_a_refused_request_is_never_taken_for_the_next_one() 
         "[routes.shop]\nto = \"{shop}\"\nallow = [\"anyone\"]\n[routes.shop.paths]\n\"/closed/*\" = {{ allow = [\"home\"] }}\n\"/moved\" = {{ redirect = \"/\" }}\n\"/said\" = {{ text = \"said\" }}"
     ))
     .await;
-    let hidden = "GET /hidden HTTP/1.1\r\nHost: shop.test\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n";
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: shop.home.test\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n";
     let stranger = edge.client().at(crate::harness::Door::Plain).from(STRANGER);
     for target in ["/closed/x", "/moved", "/said"] {
         for chunked in [false, true] {
@@ -196,10 +209,10 @@ async fn the_unread_body_of_a_refused_request_is_never_taken_for_the_next_one() 
                 false => format!("Content-Length: {}\r\n\r\n{hidden}", hidden.len()),
                 true => format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len()),
             };
-            raw.send(format!("POST {target} HTTP/1.1\r\nHost: shop.test\r\n{framing}")).await;
+            raw.send(format!("POST {target} HTTP/1.1\r\nHost: shop.home.test\r\n{framing}")).await;
             assert!(!raw.answer().await.is_empty());
             // Either the connection is over, or it is in step.
-            if raw.try_send("GET /next HTTP/1.1\r\nHost: shop.test\r\n\r\n").await.is_ok() {
+            if raw.try_send("GET /next HTTP/1.1\r\nHost: shop.home.test\r\n\r\n").await.is_ok() {
                 let next = raw.answer().await;
                 assert!(next.is_empty() || next.starts_with("HTTP/1.1 200"), "{target}: {next}");
             }
@@ -212,9 +225,9 @@ async fn the_unread_body_of_a_refused_request_is_never_taken_for_the_next_one() 
 async fn connect_and_trace_are_never_forwarded() {
     let (shop, edge) = recorded().await;
     for request in [
-        "CONNECT shop.test:443 HTTP/1.1\r\nHost: shop.test:443\r\n\r\n",
-        "TRACE / HTTP/1.1\r\nHost: shop.test\r\n\r\n",
-        "CONNECT / HTTP/1.1\r\nHost: shop.test\r\n\r\n",
+        "CONNECT shop.home.test:443 HTTP/1.1\r\nHost: shop.home.test:443\r\n\r\n",
+        "TRACE / HTTP/1.1\r\nHost: shop.home.test\r\n\r\n",
+        "CONNECT / HTTP/1.1\r\nHost: shop.home.test\r\n\r\n",
     ] {
         let said = edge.says(request).await;
         assert!(said.starts_with("HTTP/1.1 405") || said.starts_with("HTTP/1.1 400"), "{request}: {said}");
@@ -226,12 +239,12 @@ async fn connect_and_trace_are_never_forwarded() {
 async fn a_head_that_is_too_large_is_refused() {
     let (shop, edge) = recorded().await;
     let long = "a".repeat(64 * 1024);
-    let said = edge.says(format!("GET / HTTP/1.1\r\nHost: shop.test\r\nX-Long: {long}\r\n\r\n")).await;
+    let said = edge.says(format!("GET / HTTP/1.1\r\nHost: shop.home.test\r\nX-Long: {long}\r\n\r\n")).await;
     assert!(said.starts_with("HTTP/1.1 431"), "{said}");
     let many: String = (0..2000).map(|n| format!("X-{n}: a\r\n")).collect();
-    let said = edge.says(format!("GET / HTTP/1.1\r\nHost: shop.test\r\n{many}\r\n")).await;
+    let said = edge.says(format!("GET / HTTP/1.1\r\nHost: shop.home.test\r\n{many}\r\n")).await;
     assert!(said.starts_with("HTTP/1.1 431"), "{said}");
-    let said = edge.says(format!("GET /{} HTTP/1.1\r\nHost: shop.test\r\n\r\n", "a".repeat(100_000))).await;
+    let said = edge.says(format!("GET /{} HTTP/1.1\r\nHost: shop.home.test\r\n\r\n", "a".repeat(100_000))).await;
     assert!(said.starts_with("HTTP/1.1 414") || said.starts_with("HTTP/1.1 431"), "{said}");
     assert_eq!(shop.requests(), 0);
 }
@@ -241,7 +254,7 @@ async fn ordinary_large_heads_pass() {
     let (shop, edge) = recorded().await;
     let cookie = "a".repeat(7000);
     let many: String = (0..80).map(|n| format!("X-{n}: a\r\n")).collect();
-    let said = edge.says(format!("GET / HTTP/1.1\r\nHost: shop.test\r\nCookie: {cookie}\r\n{many}\r\n")).await;
+    let said = edge.says(format!("GET / HTTP/1.1\r\nHost: shop.home.test\r\nCookie: {cookie}\r\n{many}\r\n")).await;
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
     assert!(last(&shop).contains(&cookie));
 }
@@ -250,7 +263,7 @@ async fn ordinary_large_heads_pass() {
 async fn two_equal_requests_share_a_connection_only_one_after_the_other() {
     let (shop, edge) = recorded().await;
     for n in 0..10 {
-        let said = edge.says(format!("GET /{n} HTTP/1.1\r\nHost: shop.test\r\n\r\n")).await;
+        let said = edge.says(format!("GET /{n} HTTP/1.1\r\nHost: shop.home.test\r\n\r\n")).await;
         assert!(said.ends_with("ok"), "{said}");
     }
     for request in shop.recorded() {
@@ -272,7 +285,7 @@ async fn answers_that_could_be_read_in_two_ways_are_not_passed_on() {
         let shop = Upstream::recording(answer).await;
         let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
         for client in [edge.client(), edge.client().h2()] {
-            let got = client.get("shop.test/").await;
+            let got = client.get("shop.home.test/").await;
             assert_eq!(got.refusal(), (502, "upstream-bad-response"), "{answer:?}: {got}");
         }
     }
@@ -290,7 +303,7 @@ async fn bytes_behind_an_answer_do_not_become_the_answer_to_the_next_request() {
     })
     .await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let mut open = edge.client().connect("shop.test").await;
+    let mut open = edge.client().connect("shop.home.test").await;
     for n in 0..10 {
         let target = format!("/{n}");
         assert_eq!(open.get(&target).await.text(), target);

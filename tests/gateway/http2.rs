@@ -10,7 +10,7 @@ use crate::harness::{Gateway, Upstream, eventually, full};
 async fn many_streams_share_one_connection() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let open = edge.client().h2().connect("shop.test").await;
+    let open = edge.client().h2().connect("shop.home.test").await;
     let asked = (0..90).map(|n| {
         let mut beside = open.beside();
         async move {
@@ -26,7 +26,7 @@ async fn many_streams_share_one_connection() {
 async fn a_stalled_stream_does_not_hold_up_the_others() {
     let shop = Upstream::generating().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let mut open = edge.client().h2().connect("shop.test").await;
+    let mut open = edge.client().h2().connect("shop.home.test").await;
     let mut stalled = open.get("/100000000").start().await;
     stalled.piece().await.unwrap();
     for _ in 0..5 {
@@ -38,7 +38,7 @@ async fn a_stalled_stream_does_not_hold_up_the_others() {
 async fn cookie_crumbs_are_joined_for_the_upstream() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let ask = edge.client().h2().get("shop.test/").header("cookie", "a=1").header("cookie", "b=2");
+    let ask = edge.client().h2().get("shop.home.test/").header("cookie", "a=1").header("cookie", "b=2");
     assert_eq!(ask.await.echo().header("cookie"), "a=1; b=2");
 }
 
@@ -46,9 +46,9 @@ async fn cookie_crumbs_are_joined_for_the_upstream() {
 async fn the_authority_becomes_the_host() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let echo = edge.client().h2().get("shop.test/a?b=c").await.echo();
-    assert_eq!((echo.header("host").as_str(), echo.target()), ("shop.test", "/a?b=c"));
-    assert_eq!(edge.client().h2().get("Shop.Test:8443/").await.status, 200);
+    let echo = edge.client().h2().get("shop.home.test/a?b=c").await.echo();
+    assert_eq!((echo.header("host").as_str(), echo.target()), ("shop.home.test", "/a?b=c"));
+    assert_eq!(edge.client().h2().get("Shop.home.Test:8443/").await.status, 200);
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn fields_of_http1_connections_do_not_come_back_on_http2() {
     let shop = Upstream::recording(answer).await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
     for client in [edge.client().h2(), edge.client()] {
-        let answer = client.get("shop.test/").await;
+        let answer = client.get("shop.home.test/").await;
         assert_eq!((answer.text(), answer.header("x-end")), ("ok", "2"));
         for name in ["keep-alive", "x-hop", "proxy-connection", "transfer-encoding"] {
             assert!(!answer.has(name), "{name} in {answer}");
@@ -70,7 +70,7 @@ async fn grpc_sees_its_te_and_its_trailers() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n3\r\nmsg\r\n0\r\ngrpc-status: 0\r\n\r\n";
     let shop = Upstream::recording(answer).await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let ask = edge.client().h2().request("POST", "shop.test/pkg.Service/Call").header("te", "trailers");
+    let ask = edge.client().h2().request("POST", "shop.home.test/pkg.Service/Call").header("te", "trailers");
     let answer = ask.header("content-type", "application/grpc").body("msg").await;
     assert_eq!(answer.trailers.expect("trailers")["grpc-status"], "0");
     assert!(shop.recorded()[0].to_ascii_lowercase().contains("\r\nte: trailers\r\n"), "{}", shop.recorded()[0]);
@@ -86,7 +86,7 @@ async fn a_cancelled_stream_ends_the_work_behind_it() {
     })
     .await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let mut open = edge.client().h2().connect("shop.test").await;
+    let mut open = edge.client().h2().connect("shop.home.test").await;
     pieces.send(Bytes::from_static(b"first")).await.unwrap();
     let mut answer = open.get("/film").start().await;
     assert_eq!(answer.piece().await.unwrap(), "first");
@@ -105,7 +105,7 @@ async fn a_cancelled_stream_ends_the_work_behind_it() {
 async fn a_refused_upload_leaves_the_other_streams_alone() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", max_body = \"1K\" }}")).await;
-    let mut open = edge.client().h2().connect("shop.test").await;
+    let mut open = edge.client().h2().connect("shop.home.test").await;
     for _ in 0..20 {
         let refused = open.request("POST", "/").generated(200_000, false).start().await;
         assert_eq!(refused.status, 413);

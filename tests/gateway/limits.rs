@@ -11,7 +11,7 @@ async fn a_body_that_is_declared_too_large_never_reaches_the_upstream() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", max_body = \"1K\" }}")).await;
     for client in [edge.client(), edge.client().h2()] {
-        let refused = client.request("POST", "shop.test/").generated(1025, true).await;
+        let refused = client.request("POST", "shop.home.test/").generated(1025, true).await;
         assert_eq!(refused.refusal(), (413, "body-limit"));
     }
     assert_eq!(shop.requests(), 0);
@@ -23,7 +23,7 @@ async fn a_body_of_exactly_the_limit_passes() {
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", max_body = \"1K\" }}")).await;
     for client in [edge.client(), edge.client().h2()] {
         for declared in [true, false] {
-            let echo = client.request("POST", "shop.test/").generated(1024, declared).await.echo();
+            let echo = client.request("POST", "shop.home.test/").generated(1024, declared).await.echo();
             assert_eq!(echo.length(), 1024);
         }
     }
@@ -34,7 +34,7 @@ async fn a_body_that_grows_too_large_is_cut_off() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", max_body = \"1M\" }}")).await;
     for client in [edge.client(), edge.client().h2()] {
-        let refused = client.request("POST", "shop.test/").generated(3 << 20, false).start().await;
+        let refused = client.request("POST", "shop.home.test/").generated(3 << 20, false).start().await;
         assert_eq!(refused.status, 413);
         assert_eq!(refused.headers["x-doorward-error"], "body-limit");
     }
@@ -47,7 +47,7 @@ async fn a_body_that_grows_too_large_is_cut_off() {
 async fn without_a_limit_any_body_passes() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let echo = edge.request("POST", "shop.test/").generated(100 << 20, true).await.echo();
+    let echo = edge.request("POST", "shop.home.test/").generated(100 << 20, true).await.echo();
     assert!(echo.length() == 100 << 20 && echo.is_generated());
 }
 
@@ -56,7 +56,7 @@ async fn an_upstream_that_says_nothing_for_idle_is_given_up() {
     let shop = Upstream::acting(|mut peer| async move { peer.until_closed().await }).await;
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", idle = \"1s\" }}")).await;
     for client in [edge.client(), edge.client().h2()] {
-        assert_eq!(client.get("shop.test/").await.refusal(), (504, "upstream-timeout"));
+        assert_eq!(client.get("shop.home.test/").await.refusal(), (504, "upstream-timeout"));
     }
     eventually("the connection to be given up too", async || (shop.open() == 0).then_some(())).await;
 }
@@ -71,7 +71,7 @@ async fn an_answer_that_stops_for_idle_is_cut_off() {
     .await;
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", idle = \"1s\" }}")).await;
     for client in [edge.client(), edge.client().h2()] {
-        let mut answer = client.get("shop.test/film").start().await;
+        let mut answer = client.get("shop.home.test/film").start().await;
         assert_eq!(answer.piece().await.unwrap(), "half");
         assert!(answer.try_piece().await.is_none_or(|piece| piece.is_err()), "never whole");
     }
@@ -93,7 +93,7 @@ async fn an_answer_that_flows_slowly_is_not_cut_off() {
     .await;
     // 3 s in all, at most 0.4 s of silence: there are no total limits.
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", idle = \"2s\" }}")).await;
-    assert_eq!(edge.get("shop.test/").await.text(), "........");
+    assert_eq!(edge.get("shop.home.test/").await.text(), "........");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_client_that_stops_reading_is_given_up_after_idle() {
     let shop = Upstream::generating().await;
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", idle = \"1s\" }}")).await;
     let mut raw = edge.raw().await;
-    raw.send("GET /1000000000 HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+    raw.send("GET /1000000000 HTTP/1.1\r\nHost: shop.home.test\r\n\r\n").await;
     raw.head().await;
     let record = edge.record_of("/1000000000").await;
     assert_eq!(record["aborted"], true, "{record}");
@@ -109,11 +109,30 @@ async fn a_client_that_stops_reading_is_given_up_after_idle() {
 }
 
 #[tokio::test]
+async fn an_upload_that_lasts_longer_than_idle_is_not_cut_off() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", idle = \"1s\" }}")).await;
+    for client in [edge.client(), edge.client().h2()] {
+        let (pieces, body) = mpsc::channel(1);
+        let asked = client.request("POST", "shop.home.test/").streamed(body).attempt();
+        let sends = async move {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(300));
+            for _ in 0..8 {
+                ticks.tick().await;
+                pieces.send(Bytes::from_static(b".")).await.unwrap();
+            }
+        };
+        let (answer, ()) = tokio::join!(asked, sends);
+        assert_eq!(answer.unwrap().echo().body(), "........");
+    }
+}
+
+#[tokio::test]
 async fn silence_of_the_client_does_not_count_against_the_upstream() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", idle = \"1s\" }}")).await;
     let (pieces, body) = mpsc::channel(1);
-    let asked = edge.request("POST", "shop.test/").streamed(body).attempt();
+    let asked = edge.request("POST", "shop.home.test/").streamed(body).attempt();
     let sends = async move {
         let mut ticks = tokio::time::interval(std::time::Duration::from_millis(1500));
         for piece in ["one ", "two ", "three"] {
@@ -131,14 +150,14 @@ async fn slow_heads_and_silent_bodies_are_cut_off_after_30_seconds() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
     let plain = edge.client().at(Door::Plain);
-    let slow_head = ends_after(&plain, "GET / HTTP/1.1\r\nHost: shop.test\r\nX-Slow: ");
+    let slow_head = ends_after(&plain, "GET / HTTP/1.1\r\nHost: shop.home.test\r\nX-Slow: ");
     let nothing = ends_after(&plain, "");
     let body = ends_after(
         &plain,
-        "POST /body HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 100000\r\n\r\nonly the beginning",
+        "POST /body HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 100000\r\n\r\nonly the beginning",
     );
     let tls = edge.client();
-    let tls_head = ends_after(&tls, "GET / HTTP/1.1\r\nHost: shop.test\r\n");
+    let tls_head = ends_after(&tls, "GET / HTTP/1.1\r\nHost: shop.home.test\r\n");
     let (head, nothing, body, tls_head) = tokio::join!(slow_head, nothing, body, tls_head);
     for (what, seconds) in [("head", head.0), ("body", body.0), ("head over TLS", tls_head.0)] {
         assert!((25..50).contains(&seconds), "{what}: {seconds} s");
@@ -154,8 +173,8 @@ async fn idle_connections_are_closed_after_60_seconds() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
     let began = tokio::time::Instant::now();
-    let mut one = edge.client().connect("shop.test").await;
-    let mut two = edge.client().h2().connect("shop.test").await;
+    let mut one = edge.client().connect("shop.home.test").await;
+    let mut two = edge.client().h2().connect("shop.home.test").await;
     one.get("/").await;
     two.get("/").await;
     let waits = async |connection: &mut crate::harness::Connection| {
@@ -174,9 +193,9 @@ async fn idle_connections_are_closed_after_60_seconds() {
 async fn a_trickling_body_is_cut_off() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let (mut wire, _) = edge.client().at(Door::Plain).open("shop.test").await.unwrap();
+    let (mut wire, _) = edge.client().at(Door::Plain).open("shop.home.test").await.unwrap();
     use tokio::io::AsyncWriteExt;
-    wire.write_all(b"POST /trickle HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 1000000\r\n\r\n").await.unwrap();
+    wire.write_all(b"POST /trickle HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 1000000\r\n\r\n").await.unwrap();
     let began = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1));
     while wire.write_all(b"ten bytes!").await.is_ok() {
@@ -189,7 +208,7 @@ async fn a_trickling_body_is_cut_off() {
 /// Sends this, and then nothing: after how many seconds the other side ended it, and what it said.
 async fn ends_after(client: &crate::harness::Client, bytes: &str) -> (u64, String) {
     use tokio::io::AsyncWriteExt;
-    let (mut wire, _) = client.open("shop.test").await.unwrap();
+    let (mut wire, _) = client.open("shop.home.test").await.unwrap();
     wire.write_all(bytes.as_bytes()).await.unwrap();
     wire.flush().await.unwrap();
     let began = tokio::time::Instant::now();

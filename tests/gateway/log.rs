@@ -35,22 +35,22 @@ async fn every_outcome_is_recorded_once() {
             ("nothere", 404, "no-route"),
         ] {
             let path = format!("/{tag}/{name}");
-            assert_eq!(client.get(&format!("{name}.test{path}")).await.status, status);
+            assert_eq!(client.get(&format!("{name}.home.test{path}")).await.status, status);
             expected.push((path, status, cause));
         }
-        assert!(client.get(&format!("cutting.test/{tag}/cutting")).attempt().await.is_err());
+        assert!(client.get(&format!("cutting.home.test/{tag}/cutting")).attempt().await.is_err());
         expected.push((format!("/{tag}/cutting"), 200, ""));
-        assert_eq!(outsider.get(&format!("fine.test/{tag}/denied")).await.status, 403);
+        assert_eq!(outsider.get(&format!("fine.home.test/{tag}/denied")).await.status, 403);
         expected.push((format!("/{tag}/denied"), 403, "access-denied"));
-        assert_eq!(client.request("POST", &format!("small.test/{tag}/small")).body("too much").await.status, 413);
+        assert_eq!(client.request("POST", &format!("small.home.test/{tag}/small")).body("too much").await.status, 413);
         expected.push((format!("/{tag}/small"), 413, "body-limit"));
-        let mut open = client.connect("fine.test").await;
+        let mut open = client.connect("fine.home.test").await;
         assert_eq!(open.get(&format!("/{tag}/astray")).host("elsewhere.example").await.status, 421);
         expected.push((format!("/{tag}/astray"), 421, "misdirected"));
     }
-    edge.client().at(Door::Redirect).get("fine.test/redirected").await;
+    edge.client().at(Door::Redirect).get("fine.home.test/redirected").await;
     expected.push(("/redirected".to_owned(), 308, ""));
-    let mut socket = edge.client().websocket("chat.test/chat").await;
+    let mut socket = edge.client().websocket("chat.home.test/chat").await;
     socket.echoes("hello").await;
     socket.close().await;
     expected.push(("/chat".to_owned(), 101, ""));
@@ -77,7 +77,7 @@ async fn a_request_that_cannot_be_read_is_recorded_too() {
 async fn a_record_says_who_what_where_and_how_long() {
     let fine = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nfine = \"{fine}\"")).await;
-    let ask = edge.client().h2().request("POST", "fine.test/a%20b?token=secret").header("user-agent", "tester/1");
+    let ask = edge.client().h2().request("POST", "fine.home.test/a%20b?token=secret").header("user-agent", "tester/1");
     let answer = ask.body("12345").await;
     let record = edge.record_of("/a%20b").await;
     for (field, value) in [
@@ -86,7 +86,7 @@ async fn a_record_says_who_what_where_and_how_long() {
         ("door", "main"),
         ("route", "fine"),
         ("method", "POST"),
-        ("host", "fine.test"),
+        ("host", "fine.home.test"),
         ("version", "HTTP/2"),
         ("user_agent", "tester/1"),
     ] {
@@ -96,7 +96,7 @@ async fn a_record_says_who_what_where_and_how_long() {
     assert_eq!(record["bytes_in"], 5);
     assert_eq!(record["bytes_out"], answer.body.len());
     assert!(record["seconds"].as_f64() >= record["upstream_seconds"].as_f64(), "{record}");
-    assert!(record["upstream"].as_str().is_some_and(|u| u.contains(&fine.address().to_string())), "{record}");
+    assert_eq!(record["upstream"], "fine");
     assert!(record["time"].as_str().is_some_and(|t| t.ends_with('Z')), "{record}");
     assert!(!record.to_string().contains("secret"), "queries stay out");
 }
@@ -105,7 +105,7 @@ async fn a_record_says_who_what_where_and_how_long() {
 async fn queries_are_recorded_where_a_route_asks_for_it() {
     let fine = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nfine = {{ to = \"{fine}\", log_query = true }}")).await;
-    edge.get("fine.test/x?a=b").await;
+    edge.get("fine.home.test/x?a=b").await;
     assert_eq!(edge.record_of("/x").await["query"], "a=b");
 }
 
@@ -114,7 +114,7 @@ async fn a_client_that_leaves_is_recorded_once_as_having_left() {
     let silent = Upstream::acting(|mut peer| async move { peer.until_closed().await }).await;
     let edge = Gateway::serving(format!("[routes]\nsilent = \"{silent}\"")).await;
     let mut raw = edge.raw().await;
-    raw.send("GET /left HTTP/1.1\r\nHost: silent.test\r\n\r\n").await;
+    raw.send("GET /left HTTP/1.1\r\nHost: silent.home.test\r\n\r\n").await;
     eventually("the request to arrive", async || (silent.open() == 1).then_some(())).await;
     drop(raw);
     assert_eq!(edge.record_of("/left").await["aborted"], true);
@@ -128,7 +128,8 @@ async fn nobody_writes_lines_of_their_own_into_the_log() {
     for format in ["json", "text"] {
         let edge = Gateway::running(file.replace("access = \"json\"", &format!("access = \"{format}\""))).await;
         let hostile = "a\" status=200 \\n{\"x\":1}\u{9}\u{e9}";
-        let said = edge.says(format!("GET /\"x\" HTTP/1.1\r\nHost: fine.test\r\nUser-Agent: {hostile}\r\n\r\n")).await;
+        let said =
+            edge.says(format!("GET /\"x\" HTTP/1.1\r\nHost: fine.home.test\r\nUser-Agent: {hostile}\r\n\r\n")).await;
         assert!(said.starts_with("HTTP/1.1 "), "{said}");
         let text = eventually("the record", async || {
             Some(std::fs::read_to_string(edge.folder().at("out")).unwrap()).filter(|t| t.ends_with('\n'))
@@ -147,9 +148,9 @@ async fn the_access_log_can_be_text_or_off_and_changes_on_reload() {
     let fine = Upstream::echoing().await;
     let file = format!("{FRONT}{DOORS}{CERT}{TAIL}[routes]\nfine = \"{fine}\"");
     let edge = Gateway::running(file.replace("access = \"json\"", "access = \"off\"")).await;
-    edge.get("fine.test/unseen").await;
+    edge.get("fine.home.test/unseen").await;
     edge.write(file.replace("access = \"json\"", "access = \"text\"")).reload().await.accepted();
-    edge.get("fine.test/text").await;
+    edge.get("fine.home.test/text").await;
     let line = eventually("a line of text", async || {
         let out = std::fs::read_to_string(edge.folder().at("out")).unwrap();
         out.lines().find(|l| l.contains("/text")).map(str::to_owned)
@@ -157,7 +158,7 @@ async fn the_access_log_can_be_text_or_off_and_changes_on_reload() {
     .await;
     assert!(line.contains(" 200 GET ") && !line.starts_with('{'), "{line}");
     edge.write(&file).reload().await.accepted();
-    edge.get("fine.test/json").await;
+    edge.get("fine.home.test/json").await;
     let out = eventually("a JSON line", async || {
         let out = std::fs::read_to_string(edge.folder().at("out")).unwrap();
         out.lines().any(|l| l.starts_with('{') && l.contains("/json")).then_some(out)
@@ -172,12 +173,12 @@ async fn the_names_of_the_metrics_are_a_contract() {
     let edge =
         Gateway::serving(format!("[upstreams.gone]\nto = \"{absent}\"\n[routes]\nfine = \"{fine}\"\nbad = \"gone\""))
             .await;
-    let mut open = edge.client().connect("fine.test").await;
+    let mut open = edge.client().connect("fine.home.test").await;
     for _ in 0..3 {
         open.get("/").await;
     }
-    edge.get("bad.test/").await;
-    edge.get("nothere.test/").await;
+    edge.get("bad.home.test/").await;
+    edge.get("nothere.home.test/").await;
     edge.write("[routes]\nshop = 7");
     assert_ne!(edge.reload().await.into_finished().code, 0);
     edge.records_of("/").await;
@@ -207,10 +208,10 @@ async fn counters_survive_a_reload() {
     let fine = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nfine = \"{fine}\"")).await;
     for _ in 0..3 {
-        edge.get("fine.test/").await;
+        edge.get("fine.home.test/").await;
     }
     edge.write_routes(format!("[routes]\nfine = \"{fine}\"\nmore = \"{fine}\"")).reload().await.accepted();
-    edge.get("fine.test/").await;
+    edge.get("fine.home.test/").await;
     eventually("four requests", async || {
         (edge.metric("doorward_requests_total{route=\"fine\",class=\"2xx\"}").await == 4.0).then_some(())
     })

@@ -2,7 +2,9 @@
 //! One module per topic; a test is a sentence about behaviour. See `harness` for the words they are made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the line that failed")]
 
+mod abuse;
 mod access;
+mod bad_upstreams;
 mod command_line;
 mod corpus;
 mod drain;

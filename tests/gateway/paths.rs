@@ -31,7 +31,7 @@ async fn exact_and_prefix_rules_and_the_longest_wins() {
         ("/x/../api/v2/y", "deep"),
         ("/%61pi/x", "api"),
     ] {
-        let said = edge.says(format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\n\r\n")).await;
+        let said = edge.says(format!("GET {path} HTTP/1.1\r\nHost: shop.home.test\r\n\r\n")).await;
         assert!(said.ends_with(&format!("\r\n\r\n{answer}")), "{path}: {said}");
     }
 }
@@ -51,7 +51,7 @@ async fn strip_takes_the_matched_part_away_and_nothing_else() {
         ("/api?q", "/?q"),
         ("/other/api/x", "/other/api/x"),
     ] {
-        edge.says(format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\n\r\n")).await;
+        edge.says(format!("GET {path} HTTP/1.1\r\nHost: shop.home.test\r\n\r\n")).await;
         let line = shop.recorded().pop().unwrap().lines().next().unwrap_or_default().to_owned();
         assert_eq!(line, format!("GET {forwarded} HTTP/1.1"), "{path}");
     }
@@ -65,12 +65,12 @@ async fn a_stripped_path_never_becomes_another_host() {
     ))
     .await;
     for path in ["/api//evil.example/x", "//api/x", "/x/../api/y", "/%61pi/y", "/api%2Fy"] {
-        edge.says(format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\n\r\n")).await;
+        edge.says(format!("GET {path} HTTP/1.1\r\nHost: shop.home.test\r\n\r\n")).await;
     }
     for request in shop.recorded() {
         assert!(request.starts_with("GET /"), "{request}");
         assert!(
-            request.contains("\r\nhost: shop.test\r\n") || request.contains("\r\nHost: shop.test\r\n"),
+            request.contains("\r\nhost: shop.home.test\r\n") || request.contains("\r\nHost: shop.home.test\r\n"),
             "{request}"
         );
     }
@@ -90,7 +90,7 @@ async fn a_path_redirects() {
             ("/kept", 308, "/k"),
         ] {
             for method in ["GET", "PROPFIND", "HEAD"] {
-                let answer = client.request(method, &format!("shop.test{path}")).await;
+                let answer = client.request(method, &format!("shop.home.test{path}")).await;
                 assert_eq!((answer.status, answer.header("location")), (status, location), "{method} {path}");
             }
         }
@@ -106,19 +106,20 @@ async fn a_path_answers_with_json_or_text() {
     ))
     .await;
     for client in [edge.client(), edge.client().h2()] {
-        let server = client.get("matrix.test/.well-known/matrix/server").await;
+        let server = client.get("matrix.home.test/.well-known/matrix/server").await;
         assert_eq!((server.status, server.text()), (200, "{\"m.server\":\"matrix.example.com:443\"}"));
         assert!(server.header("content-type").starts_with("application/json"), "{server}");
         assert!(!server.has("access-control-allow-origin"));
-        let for_pages = client.get("matrix.test/.well-known/matrix/client").header("origin", "https://x.example").await;
+        let for_pages =
+            client.get("matrix.home.test/.well-known/matrix/client").header("origin", "https://x.example").await;
         assert_eq!(for_pages.header("access-control-allow-origin"), "*");
-        let robots = client.get("matrix.test/robots.txt").await;
+        let robots = client.get("matrix.home.test/robots.txt").await;
         assert_eq!(robots.text(), "User-agent: *\nDisallow: /\n");
         assert!(robots.header("content-type").starts_with("text/plain"), "{robots}");
-        let gone = client.get("matrix.test/gone?x=y").await;
+        let gone = client.get("matrix.home.test/gone?x=y").await;
         assert_eq!((gone.status, gone.text()), (410, "gone"));
         assert!(!gone.has("x-doorward-error"), "an answer of the file is no refusal");
-        let head = client.request("HEAD", "matrix.test/robots.txt").await;
+        let head = client.request("HEAD", "matrix.home.test/robots.txt").await;
         assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, "26", 0));
     }
     assert_eq!(shop.connections(), 0);
@@ -130,9 +131,9 @@ async fn a_route_of_paths_alone_knows_no_other_path() {
     let edge =
         Gateway::serving(format!("[routes.shop.paths]\n\"/api/*\" = \"{api}\"\n\"/hello\" = {{ text = \"hello\" }}"))
             .await;
-    assert_eq!(edge.get("shop.test/api/x").await.text(), "api");
-    assert_eq!(edge.get("shop.test/hello").await.text(), "hello");
-    assert_eq!(edge.get("shop.test/other").await.status, 404);
+    assert_eq!(edge.get("shop.home.test/api/x").await.text(), "api");
+    assert_eq!(edge.get("shop.home.test/hello").await.text(), "hello");
+    assert_eq!(edge.get("shop.home.test/other").await.status, 404);
 }
 
 #[tokio::test]
@@ -142,9 +143,9 @@ async fn a_rule_for_the_root_covers_everything() {
         "[routes.shop]\nto = \"{main}\"\n[routes.shop.paths]\n\"/*\" = \"{all}\"\n\"/x\" = {{ text = \"x\" }}"
     ))
     .await;
-    assert_eq!(edge.get("shop.test/").await.text(), "all");
-    assert_eq!(edge.get("shop.test/y/z").await.text(), "all");
-    assert_eq!(edge.get("shop.test/x").await.text(), "x");
+    assert_eq!(edge.get("shop.home.test/").await.text(), "all");
+    assert_eq!(edge.get("shop.home.test/y/z").await.text(), "all");
+    assert_eq!(edge.get("shop.home.test/x").await.text(), "x");
 }
 
 #[tokio::test]
@@ -168,7 +169,7 @@ async fn the_path_is_forwarded_byte_for_byte() {
         "/%E2%9C%93",
         "/a:b@c!$&'()*,=",
     ] {
-        let said = edge.says(format!("GET {target} HTTP/1.1\r\nHost: shop.test\r\n\r\n")).await;
+        let said = edge.says(format!("GET {target} HTTP/1.1\r\nHost: shop.home.test\r\n\r\n")).await;
         assert!(said.starts_with("HTTP/1.1 200"), "{target}: {said}");
         let line = shop.recorded().pop().unwrap().lines().next().unwrap_or_default().to_owned();
         assert_eq!(line, format!("GET {target} HTTP/1.1"));
@@ -179,7 +180,7 @@ async fn the_path_is_forwarded_byte_for_byte() {
 async fn options_for_the_whole_server_passes() {
     let shop = Upstream::recording("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let said = edge.says("OPTIONS * HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+    let said = edge.says("OPTIONS * HTTP/1.1\r\nHost: shop.home.test\r\n\r\n").await;
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
     assert!(shop.recorded()[0].starts_with("OPTIONS * HTTP/1.1\r\n"), "{}", shop.recorded()[0]);
 }

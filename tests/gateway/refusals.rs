@@ -21,7 +21,7 @@ async fn failing() -> (Gateway, Vec<Upstream>) {
          unresolved = \"http://nowhere.invalid\"\nsilent = {{ to = \"{silent}\", idle = \"1s\" }}\n\
          tls = {{ to = \"{}\", verify = false }}\nsmall = {{ to = \"{fine}\", max_body = \"10\" }}\nfine = \"{fine}\"\n\
          [routes.open]\nto = \"{absent}\"\nallow = [\"anyone\"]\n",
-        garbling.url("https")
+        fine.url("https")
     ))
     .await;
     (edge, vec![absent, closing, garbling, silent, fine])
@@ -32,29 +32,46 @@ async fn every_failure_has_its_status_and_its_cause() {
     let (edge, _upstreams) = failing().await;
     for client in [edge.client(), edge.client().h2()] {
         for (place, status, cause) in [
-            ("refused.test/", 502, "upstream-refused"),
-            ("closed.test/", 502, "upstream-closed"),
-            ("garbled.test/", 502, "upstream-bad-response"),
-            ("unresolved.test/", 502, "upstream-unresolved"),
-            ("silent.test/", 504, "upstream-timeout"),
-            ("tls.test/", 502, "upstream-tls"),
-            ("nothere.test/", 404, "no-route"),
+            ("refused.home.test/", 502, "upstream-refused"),
+            ("closed.home.test/", 502, "upstream-closed"),
+            ("garbled.home.test/", 502, "upstream-bad-response"),
+            ("unresolved.home.test/", 502, "upstream-unresolved"),
+            ("silent.home.test/", 504, "upstream-timeout"),
+            ("tls.home.test/", 502, "upstream-tls"),
+            ("nothere.home.test/", 404, "no-route"),
         ] {
             let answer = client.get(place).await;
             assert_eq!(answer.refusal(), (status, cause), "{place}");
         }
-        let big = client.request("POST", "small.test/").body("eleven bytes").await;
+        let big = client.request("POST", "small.home.test/").body("eleven bytes").await;
         assert_eq!(big.refusal(), (413, "body-limit"));
-        assert_eq!(client.request("TRACE", "fine.test/").await.refusal(), (405, "method-not-allowed"));
+        assert_eq!(client.request("TRACE", "fine.home.test/").await.refusal(), (405, "method-not-allowed"));
     }
     let said = edge.says("GET / HTTP/1.1\r\nHost: a b\r\n\r\n").await;
     assert!(said.contains("x-doorward-error: bad-request"), "{said}");
 }
 
 #[tokio::test]
+async fn a_machine_that_does_not_accept_is_given_up_after_five_seconds() {
+    // A full queue that nobody empties: the kernel drops further attempts, as a machine that is off does.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from((crate::harness::own_address(&[]), 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(300)) {
+        queued.push(stream);
+    }
+    let edge = Gateway::serving(format!("[routes]\nshop = \"http://{address}\"")).await;
+    assert_eq!(edge.get("shop.home.test/").await.refusal(), (504, "upstream-connect-timeout"));
+}
+
+#[tokio::test]
 async fn the_id_on_the_page_is_the_id_in_the_log() {
     let (edge, _upstreams) = failing().await;
-    for (n, host) in ["refused.test", "closed.test", "nothere.test", "garbled.test"].iter().enumerate() {
+    for (n, host) in
+        ["refused.home.test", "closed.home.test", "nothere.home.test", "garbled.home.test"].iter().enumerate()
+    {
         let answer = edge.get(&format!("{host}/{n}")).await;
         let record = edge.record_of(&format!("/{n}")).await;
         let id = record["id"].as_str().expect("an id");
@@ -69,9 +86,9 @@ async fn a_stranger_is_told_one_of_four_words_and_an_id() {
     let (edge, upstreams) = failing().await;
     let stranger = edge.client().from(STRANGER);
     for client in [stranger.clone(), stranger.clone().h2(), stranger.at(Door::Plain)] {
-        let denied = client.get("refused.test/secret").await;
+        let denied = client.get("refused.home.test/secret").await;
         assert_eq!(denied.refusal(), (403, "denied"));
-        let away = client.get("open.test/secret").await;
+        let away = client.get("open.home.test/secret").await;
         assert_eq!(away.refusal(), (502, "unavailable"));
         for answer in [denied, away] {
             tells_nothing(&answer, &upstreams);
@@ -105,7 +122,7 @@ async fn a_stranger_behind_the_tunnel_is_told_no_more() {
 #[tokio::test]
 async fn ids_are_random() {
     let edge = Gateway::serving("[routes]\nshop = \"http://127.0.0.1:1\"").await;
-    let mut open = edge.client().connect("shop.test").await;
+    let mut open = edge.client().connect("shop.home.test").await;
     for n in 0..50 {
         open.get(&format!("/{n}")).await;
     }
@@ -119,25 +136,25 @@ async fn ids_are_random() {
 async fn browsers_get_a_page_and_others_get_text() {
     let edge = Gateway::serving("[routes]\nshop = \"http://127.0.0.1:1\"").await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-    let page = edge.get("shop.test/").header("accept", browser).await;
+    let page = edge.get("shop.home.test/").header("accept", browser).await;
     assert!(page.header("content-type").starts_with("text/html"), "{page}");
     assert!(page.text().contains("<html"), "{page}");
     for accept in ["*/*", "application/json"] {
-        let text = edge.get("shop.test/").header("accept", accept).await;
+        let text = edge.get("shop.home.test/").header("accept", accept).await;
         assert!(text.header("content-type").starts_with("text/plain"), "{text}");
         assert!(!text.text().contains('<'), "{text}");
     }
-    let text = edge.get("shop.test/").await;
+    let text = edge.get("shop.home.test/").await;
     assert!(text.header("content-type").starts_with("text/plain"), "{text}");
 }
 
 #[tokio::test]
 async fn a_page_never_repeats_what_the_client_wrote() {
     let edge = Gateway::serving("[routes]\nshop = \"http://127.0.0.1:1\"").await;
-    let ask = edge.get("shop.test/<script>alert(1)</script>").attempt().await;
+    let ask = edge.get("shop.home.test/<script>alert(1)</script>").attempt().await;
     drop(ask);
     let said = edge
-        .says("GET /%3Cscript%3Ealert(1)%3C/script%3E HTTP/1.1\r\nHost: shop.test\r\nAccept: text/html\r\nUser-Agent: <script>\r\n\r\n")
+        .says("GET /%3Cscript%3Ealert(1)%3C/script%3E HTTP/1.1\r\nHost: shop.home.test\r\nAccept: text/html\r\nUser-Agent: <script>\r\n\r\n")
         .await;
     assert!(!said.contains("script>alert") && !said.contains("%3Cscript"), "{said}");
 }
@@ -145,7 +162,7 @@ async fn a_page_never_repeats_what_the_client_wrote() {
 #[tokio::test]
 async fn an_upstream_that_is_away_is_worth_another_try() {
     let (edge, _upstreams) = failing().await;
-    for place in ["refused.test/", "unresolved.test/"] {
+    for place in ["refused.home.test/", "unresolved.home.test/"] {
         let answer = edge.get(place).await;
         let seconds: u32 = answer.header("retry-after").parse().unwrap_or_else(|_| panic!("{place}: {answer}"));
         assert!(seconds > 0);
@@ -164,7 +181,7 @@ async fn our_header_on_an_upstreams_answer_is_removed() {
     .await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
     for client in [edge.client(), edge.client().h2()] {
-        let answer = client.get("shop.test/").await;
+        let answer = client.get("shop.home.test/").await;
         assert_eq!((answer.status, answer.text()), (502, "their error"));
         assert!(!answer.has("x-doorward-error"), "{answer}");
     }
@@ -174,9 +191,9 @@ async fn our_header_on_an_upstreams_answer_is_removed() {
 async fn refusals_to_head_have_no_body() {
     let edge = Gateway::serving("[routes]\nshop = \"http://127.0.0.1:1\"").await;
     let mut raw = edge.raw().await;
-    raw.send("HEAD /a HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+    raw.send("HEAD /a HTTP/1.1\r\nHost: shop.home.test\r\n\r\n").await;
     assert!(raw.head().await.starts_with("HTTP/1.1 502"));
-    raw.send("HEAD /b HTTP/1.1\r\nHost: nothere.test\r\n\r\n").await;
+    raw.send("HEAD /b HTTP/1.1\r\nHost: nothere.home.test\r\n\r\n").await;
     let head = raw.head().await;
     assert!(head.starts_with("HTTP/1.1 404"), "nothing in between: {head}");
 }
@@ -184,7 +201,7 @@ async fn refusals_to_head_have_no_body() {
 #[tokio::test]
 async fn refusals_are_not_stored_by_caches() {
     let edge = Gateway::serving("[routes]\nshop = \"http://127.0.0.1:1\"").await;
-    for place in ["shop.test/", "nothere.test/"] {
+    for place in ["shop.home.test/", "nothere.home.test/"] {
         let answer = edge.get(place).await;
         assert!(answer.header("cache-control").contains("no-store"), "{answer}");
     }

@@ -18,7 +18,7 @@ async fn a_safe_request_on_a_dead_pooled_connection_is_sent_again() {
     for method in ["GET", "HEAD", "OPTIONS"] {
         let shop = tired().await;
         let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-        let mut open = edge.client().connect("shop.test").await;
+        let mut open = edge.client().connect("shop.home.test").await;
         for n in 0..6 {
             let answer = open.request(method, &format!("/{n}")).await;
             assert_eq!(answer.status, 200, "{method} number {n}");
@@ -30,7 +30,7 @@ async fn a_safe_request_on_a_dead_pooled_connection_is_sent_again() {
 async fn a_request_that_may_have_been_acted_on_is_not_sent_twice() {
     let shop = tired().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let mut open = edge.client().connect("shop.test").await;
+    let mut open = edge.client().connect("shop.home.test").await;
     assert_eq!(open.get("/first").await.status, 200);
     let answer = open.request("POST", "/buy").body("one").await;
     assert_eq!(answer.refusal(), (502, "upstream-closed"));
@@ -48,7 +48,7 @@ async fn a_connection_that_was_closed_while_idle_is_not_used_again() {
     })
     .await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let mut open = edge.client().connect("shop.test").await;
+    let mut open = edge.client().connect("shop.home.test").await;
     for _ in 0..6 {
         assert_eq!(open.request("POST", "/").body("x").await.status, 200);
         eventually("the upstream to have closed", async || (shop.open() == 0).then_some(())).await;
@@ -63,7 +63,7 @@ async fn a_fresh_connection_that_closes_is_the_servers_own_fault() {
     })
     .await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    assert_eq!(edge.get("shop.test/").await.refusal(), (502, "upstream-closed"));
+    assert_eq!(edge.get("shop.home.test/").await.refusal(), (502, "upstream-closed"));
     assert_eq!(shop.requests(), 1, "not tried again");
 }
 
@@ -71,7 +71,7 @@ async fn a_fresh_connection_that_closes_is_the_servers_own_fault() {
 async fn after_a_restart_of_the_upstream_nothing_fails() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
-    let mut open = edge.client().h2().connect("shop.test").await;
+    let mut open = edge.client().h2().connect("shop.home.test").await;
     for round in 0..4 {
         for n in 0..5 {
             assert_eq!(open.get(&format!("/{round}/{n}")).await.status, 200);

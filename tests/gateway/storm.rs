@@ -69,7 +69,7 @@ async fn reload_storm() {
 
 /// Requests on one kept connection; a new connection would be a failure.
 async fn keep_asking(client: Client, storm: Arc<Storm>) {
-    let mut open = client.connect("shop.test").await;
+    let mut open = client.connect("shop.home.test").await;
     let mut n = 0;
     while storm.goes_on() {
         let target = format!("/{n}");
@@ -82,7 +82,7 @@ async fn keep_asking(client: Client, storm: Arc<Storm>) {
 
 /// Uploads on one kept connection, longer than one reload takes.
 async fn keep_uploading(client: Client, storm: Arc<Storm>) {
-    let mut open = client.connect("shop.test").await;
+    let mut open = client.connect("shop.home.test").await;
     let mut n = 0;
     while storm.goes_on() {
         let echo = open.request("POST", "/up").generated(300_000, n % 2 == 0).await.echo();
@@ -94,7 +94,7 @@ async fn keep_uploading(client: Client, storm: Arc<Storm>) {
 
 /// Messages over one WebSocket.
 async fn keep_talking(client: Client, storm: Arc<Storm>) {
-    let mut socket = client.websocket("chat.test/ws").await;
+    let mut socket = client.websocket("chat.home.test/ws").await;
     let mut n = 0;
     while storm.goes_on() {
         socket.send(Message::text(format!("message {n}"))).await;
@@ -107,7 +107,7 @@ async fn keep_talking(client: Client, storm: Arc<Storm>) {
 
 /// One download that lasts as long as the storm: a piece now and then.
 async fn keep_watching(client: Client, storm: Arc<Storm>) {
-    let mut film = client.get("film.test/100000000000").start().await;
+    let mut film = client.get("film.home.test/100000000000").start().await;
     let mut read = 0;
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
     while storm.goes_on() {

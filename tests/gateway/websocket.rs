@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::harness::{Door, Gateway, Identity, STRANGER, Upstream, eventually};
 
-const ASKS: &str = "GET /ws HTTP/1.1\r\nHost: chat.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+const ASKS: &str = "GET /ws HTTP/1.1\r\nHost: chat.home.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 const ACCEPTS: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -17,7 +17,7 @@ async fn messages_pass_in_both_directions() {
     let chat = Upstream::websocket().await;
     let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
     for client in [edge.client(), edge.client().at(Door::Plain), edge.client().tls12()] {
-        let mut socket = client.websocket("chat.test/ws").await;
+        let mut socket = client.websocket("chat.home.test/ws").await;
         for n in 0..20 {
             socket.echoes(&format!("message {n}")).await;
         }
@@ -29,7 +29,7 @@ async fn messages_pass_in_both_directions() {
 async fn large_messages_pass_whole() {
     let chat = Upstream::websocket().await;
     let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
-    let mut socket = edge.client().websocket("chat.test/ws").await;
+    let mut socket = edge.client().websocket("chat.home.test/ws").await;
     let large: Vec<u8> = (0..8 << 20).map(|n: u32| (n % 249) as u8).collect();
     socket.send(Message::binary(large.clone())).await;
     match socket.next().await {
@@ -49,7 +49,7 @@ async fn the_server_may_speak_first_and_alone() {
     })
     .await;
     let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
-    let mut raw = edge.client().raw("chat.test").await;
+    let mut raw = edge.client().raw("chat.home.test").await;
     raw.send(ASKS).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 101"));
     assert_eq!(raw.bytes(14).await, b"\x81\x05hello\x81\x05again");
@@ -107,7 +107,7 @@ async fn upgrade_is_recognised_in_any_spelling() {
 async fn goodbyes_pass_with_code_and_reason() {
     let chat = Upstream::websocket().await;
     let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
-    let mut socket = edge.client().websocket("chat.test/ws").await;
+    let mut socket = edge.client().websocket("chat.home.test/ws").await;
     let goodbye = CloseFrame { code: CloseCode::Away, reason: "lunch".into() };
     socket.send(Message::Close(Some(goodbye.clone()))).await;
     match socket.next().await {
@@ -122,14 +122,26 @@ async fn goodbyes_pass_with_code_and_reason() {
 async fn a_client_that_vanishes_ends_the_servers_side_and_the_other_way_round() {
     let chat = Upstream::websocket().await;
     let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
-    let mut socket = edge.client().websocket("chat.test/ws").await;
+    let mut socket = edge.client().websocket("chat.home.test/ws").await;
     socket.echoes("here").await;
     drop(socket);
     eventually("the server's side to end", async || (chat.open() == 0).then_some(())).await;
-    let mut socket = edge.client().websocket("chat.test/ws").await;
+    let mut socket = edge.client().websocket("chat.home.test/ws").await;
     socket.echoes("here").await;
     chat.stop().await;
     while let Some(Ok(_)) = socket.next().await {}
+}
+
+#[tokio::test]
+async fn a_websocket_that_its_server_has_ended_is_not_kept_for_a_client_that_forgot_it() {
+    let chat = Upstream::websocket().await;
+    let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
+    let mut socket = edge.client().websocket("chat.home.test/forgotten").await;
+    socket.echoes("here").await;
+    chat.stop().await;
+    let record = edge.record_of("/forgotten").await;
+    assert_eq!(record["upgraded"], true, "{record}");
+    drop(socket);
 }
 
 #[tokio::test]
@@ -143,7 +155,7 @@ async fn an_answer_other_than_101_passes_and_nothing_is_tunnelled() {
     assert!(said.starts_with("HTTP/1.1 403") && said.ends_with("no way"), "{said}");
     assert!(said.to_ascii_lowercase().contains("x-why: theirs"), "{said}");
     // What follows is a request like any other.
-    if raw.try_send("GET /next HTTP/1.1\r\nHost: chat.test\r\n\r\n").await.is_ok() {
+    if raw.try_send("GET /next HTTP/1.1\r\nHost: chat.home.test\r\n\r\n").await.is_ok() {
         let next = raw.answer().await;
         assert!(next.is_empty() || next.starts_with("HTTP/1.1 403"), "{next}");
     }
@@ -178,7 +190,7 @@ async fn a_request_hidden_behind_a_refused_upgrade_is_not_passed_on_unseen() {
     ))
     .await;
     let mut raw = edge.raw().await;
-    raw.send(format!("{ASKS}GET /closed HTTP/1.1\r\nHost: chat.test\r\n\r\n")).await;
+    raw.send(format!("{ASKS}GET /closed HTTP/1.1\r\nHost: chat.home.test\r\n\r\n")).await;
     assert!(raw.answer().await.starts_with("HTTP/1.1 200"));
     let next = raw.answer().await;
     assert!(next.is_empty() || next.starts_with("HTTP/1.1 403"), "{next}");
@@ -190,7 +202,7 @@ async fn a_server_that_switches_without_being_asked_is_not_believed() {
     let chat = Upstream::recording(ACCEPTS).await;
     let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
     for client in [edge.client(), edge.client().h2()] {
-        let answer = client.get("chat.test/").await;
+        let answer = client.get("chat.home.test/").await;
         assert_eq!(answer.status, 502, "{answer}");
     }
 }
@@ -199,7 +211,7 @@ async fn a_server_that_switches_without_being_asked_is_not_believed() {
 async fn who_may_not_enter_may_not_open_a_websocket() {
     let chat = Upstream::websocket().await;
     let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
-    let mut raw = edge.client().from(STRANGER).raw("chat.test").await;
+    let mut raw = edge.client().from(STRANGER).raw("chat.home.test").await;
     raw.send(ASKS).await;
     assert!(raw.head().await.starts_with("HTTP/1.1 403"));
     assert_eq!(chat.connections(), 0);
@@ -210,7 +222,7 @@ async fn a_websocket_over_tls_to_the_server_works_too() {
     let identity = Identity::self_signed("chat");
     let chat = Upstream::websocket_tls(&identity).await;
     let edge = Gateway::serving(format!("[routes]\nchat = {{ to = \"{chat}\", pin = \"{}\" }}", identity.pin())).await;
-    let mut socket = edge.client().websocket("chat.test/ws").await;
+    let mut socket = edge.client().websocket("chat.home.test/ws").await;
     socket.echoes("through two").await;
 }
 
@@ -218,7 +230,7 @@ async fn a_websocket_over_tls_to_the_server_works_too() {
 async fn websockets_are_counted_while_open_and_recorded_when_closed() {
     let chat = Upstream::websocket().await;
     let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
-    let mut socket = edge.client().websocket("chat.test/ws?token=secret").await;
+    let mut socket = edge.client().websocket("chat.home.test/ws?token=secret").await;
     socket.echoes("counted").await;
     assert_eq!(edge.metric("doorward_websockets{route=\"chat\"}").await, 1.0);
     socket.close().await;
@@ -233,8 +245,8 @@ async fn websockets_are_counted_while_open_and_recorded_when_closed() {
 async fn a_silent_websocket_ends_after_idle_and_a_speaking_one_does_not() {
     let chat = Upstream::websocket().await;
     let edge = Gateway::serving(format!("[routes]\nchat = {{ to = \"{chat}\", idle = \"2s\" }}")).await;
-    let mut speaking = edge.client().websocket("chat.test/speaking").await;
-    let mut silent = edge.client().websocket("chat.test/silent").await;
+    let mut speaking = edge.client().websocket("chat.home.test/speaking").await;
+    let mut silent = edge.client().websocket("chat.home.test/silent").await;
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(300));
     let speaks = async {
         for _ in 0..14 {

@@ -147,8 +147,9 @@ impl Streaming {
         loop {
             match within("a piece of the body", self.body.frame()).await? {
                 Ok(frame) => match frame.into_data() {
-                    Ok(data) => return Some(Ok(data)),
-                    Err(_) => continue,
+                    // HTTP/2 may end a body with a frame of no bytes.
+                    Ok(data) if !data.is_empty() => return Some(Ok(data)),
+                    _ => continue,
                 },
                 Err(error) => return Some(Err(error)),
             }

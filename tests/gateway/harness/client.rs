@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -167,7 +167,8 @@ impl Client {
     /// A connection to keep, or why there is none.
     pub async fn try_connect(&self, host: &str) -> io::Result<Connection> {
         let (wire, facts) = self.open(host).await?;
-        let spoken = facts.protocol.as_deref().or((!self.encrypted).then_some(self.protocols[0]));
+        let offered = self.protocols.first().copied();
+        let spoken = facts.protocol.as_deref().or(offered.filter(|_| !self.encrypted));
         Connection::over(wire, facts.clone(), host, spoken == Some("h2"), self.encrypted).await
     }
 
@@ -255,7 +256,8 @@ impl Connection {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(io::Error::other)?;
             (Sender::Two(sender), tokio::spawn(connection))
         } else {
-            let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
+            let (sender, connection) =
+                http1::Builder::new().max_headers(4000).handshake(io).await.map_err(io::Error::other)?;
             (Sender::One(sender), tokio::spawn(connection))
         };
         Ok(Connection { sender, host: host.to_owned(), facts, encrypted, driver: Some(driver) })
@@ -330,6 +332,11 @@ impl Connection {
         let mut request = request.body(body).map_err(|e| format!("not a request: {e}"))?;
         for (name, value) in fields {
             request.headers_mut().append(name, value);
+        }
+        // hyper sends the body of a GET only if its length is known, or its coding is named.
+        let is_unmeasured = request.body().size_hint().exact().is_none();
+        if !two && is_unmeasured && !request.headers().contains_key("content-length") {
+            request.headers_mut().insert("transfer-encoding", HeaderValue::from_static("chunked"));
         }
         let sent = match &mut self.sender {
             Sender::One(sender) => {

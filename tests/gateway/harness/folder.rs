@@ -32,6 +32,10 @@ impl Folder {
     pub fn replace(&self, name: &str, text: impl AsRef<[u8]>) {
         let beside = self.0.join(format!(".{name}.new"));
         std::fs::write(&beside, text).expect("a file of the test");
+        if name.ends_with(".key") {
+            let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&beside, own).expect("a key for its owner only");
+        }
         std::fs::rename(&beside, self.0.join(name)).expect("a rename in the folder of the test");
     }
 

@@ -44,7 +44,7 @@ impl Door {
 
 /// First part of the standard file: the domain, and who may enter.
 pub const FRONT: &str = r#"
-domain = "test"
+domain = "home.test"
 allow = ["home"]
 [networks]
 home = ["127.0.0.0/24"]
@@ -103,11 +103,11 @@ impl Gateway {
         gateway
     }
 
-    /// A gateway with a folder and a certificate for `test`, `*.test`, but without file and process.
+    /// A gateway with a folder and a certificate for `home.test`, `*.home.test`, but without file and process.
     pub fn stopped() -> Gateway {
         let ports = [Door::Https, Door::Redirect, Door::Plain, Door::Tunnel, Door::Metrics].map(Door::port);
         let (address, folder, ca) = (own_address(&ports), Folder::new(), TestCa::new("the edge's own"));
-        let identity = ca.issue(&["test", "*.test"]);
+        let identity = ca.issue(&["home.test", "*.home.test"]);
         identity.write(&folder, "edge");
         Gateway { address, folder, ca, identity, child: None }
     }
@@ -309,6 +309,20 @@ impl Gateway {
     /// Number of threads.
     pub fn threads(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+    }
+
+    /// Processor time of every data core so far, in the kernel's ticks.
+    pub fn ticks_of_cores(&self) -> Vec<u64> {
+        let stats = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().filter_map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+            let fields: Vec<&str> = rest.split(' ').collect();
+            name.starts_with("core-")
+                .then(|| Some((name.to_owned(), fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?)))?
+        });
+        let mut stats: Vec<(String, u64)> = stats.collect();
+        stats.sort();
+        stats.into_iter().map(|(_, ticks)| ticks).collect()
     }
 
     /// Number of open files and sockets.

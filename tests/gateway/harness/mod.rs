@@ -11,6 +11,7 @@ mod client;
 mod folder;
 mod gateway;
 mod generated;
+mod itself;
 mod process;
 mod raw;
 mod socket;

@@ -32,6 +32,27 @@ impl Raw {
         .await
     }
 
+    /// Sends these bytes while reading, and forgetting, what comes back meanwhile.
+    pub async fn pour(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (mut reads, mut writes) = tokio::io::split(&mut self.wire);
+        let sends = async {
+            writes.write_all(bytes).await?;
+            writes.flush().await
+        };
+        let forgets = async {
+            let mut block = [0; 16384];
+            while reads.read(&mut block).await? > 0 {}
+            Err(io::ErrorKind::UnexpectedEof.into())
+        };
+        within("bytes to be taken", async {
+            tokio::select! {
+                sent = sends => sent,
+                ended = forgets => ended,
+            }
+        })
+        .await
+    }
+
     /// One answer: head and body by its framing, as text. Empty if the connection ended instead.
     pub async fn answer(&mut self) -> String {
         loop {

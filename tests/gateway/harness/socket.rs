@@ -41,8 +41,8 @@ impl Socket {
         assert_eq!(self.text().await, text);
     }
 
-    /// Says goodbye and waits for the answer to that.
-    pub async fn close(&mut self) {
+    /// Says goodbye, waits for the answer to that, and hangs up.
+    pub async fn close(mut self) {
         within("a closed WebSocket", self.0.close(None)).await.expect("the WebSocket is open");
         while let Some(Ok(_)) = self.next().await {}
     }
