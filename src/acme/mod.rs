@@ -4,6 +4,7 @@
 
 mod account;
 mod command;
+mod delegation;
 pub mod dns;
 mod export;
 mod http;
