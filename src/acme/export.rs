@@ -114,7 +114,8 @@ async fn write(spec: &ExportSpec, pair: &StoredPair) -> Result<(), String> {
 
 async fn tell(spec: &ExportSpec, id: &str, pair: &StoredPair) -> Result<(), String> {
     let words: Vec<&str> = spec.command.iter().map(|word| word.value.as_str()).collect();
-    let dir = &spec.dir.value;
+    // The program runs in another folder than we do.
+    let dir = &std::path::absolute(&spec.dir.value).map_err(|error| error.to_string())?;
     let (cert, key) = (dir.join(&spec.cert.value), dir.join(&spec.key.value));
     let names: Vec<&str> = pair.certificate.names().iter().map(|name| &**name).collect();
     let variables = [

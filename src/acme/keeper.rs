@@ -1,43 +1,29 @@
 //! The task of one certificate: looks what is due, does it, remembers how it went, sleeps.
 //! Refuses to give up: whatever fails is tried again by the schedule, and the pair in force stays until there is a better one.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod after;
+mod obtain;
+mod window;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use instant_acme::CertificateIdentifier;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, watch};
 
 use super::export::{self, export_key};
-use super::look::look;
-use super::order::{Attempt, Failure, Issue, clear_records, explain, key_type_word};
-use super::schedule::{self, Due, back_off, is_rush};
-use super::state::{CertFolder, CertState, Fault, Issued, KnownWindow, StoredPair};
-use super::wanted::{Source, Wanted, facts, missing_name, name_to_ask, names_of};
-use super::worker::{Bench, Stored, TaskOrder};
-use crate::cert::{CertificateOrigin, hex};
+use super::order::{Failure, clear_records};
+use super::report::moment;
+use super::schedule::{self, Due, back_off};
+use super::state::{CertFolder, CertState, Fault, StoredPair};
+use super::wanted::{Source, Wanted, facts, names_of};
+use super::worker::{Bench, TaskOrder};
 use crate::config::{AcmeSpec, ChallengeSpec, DnsSpec};
 use crate::telemetry::CertificateWork;
+use obtain::STOPPED;
 
 /// Longest sleep: the clock may have been set meanwhile, which no timer notices.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
-/// One try from the account to the download. The parts have bounds of their own, all of them together are shorter than this.
-const WHOLE_ATTEMPT: Duration = Duration::from_secs(20 * 60);
-
-/// How often the CA may be asked for its renewal window. Seconds.
-const WINDOW_AGAIN: std::ops::RangeInclusive<i64> = 5..=24 * 3600;
-
-/// How often our own doors are looked at. Seconds.
-const DOORS_AGAIN: i64 = 3600;
-
-/// How far a CA's clock may be ahead of ours. Seconds.
-const CLOCKS_DIFFER: i64 = 24 * 3600;
 
 /// One certificate and what is known of it.
 pub struct Keeper {
@@ -173,7 +159,7 @@ impl Keeper {
     }
 
     fn due(&self, order: &AcmeSpec) -> Due {
-        let stored = self.pair.as_ref().map(|pair| pair.as_ref().map(|pair| &pair.certificate).map_err(|()| ()));
+        let stored = self.pair.as_ref().map(|pair| pair.as_ref().map(|pair| &pair.certificate).map_err(|&()| ()));
         schedule::due(&facts(order, &self.state, stored, now()))
     }
 
@@ -191,12 +177,12 @@ impl Keeper {
         let due = self.due(&order);
         (self.state.failures, self.state.rushes) = (failures, rushes);
         if !force && due.at > now() {
-            let when = super::report::moment(due.at);
+            let when = moment(due.at);
             return Ok(format!("not due before {when} ({}); --force orders one all the same", due.why));
         }
         self.renew(&order).await.map_err(|failure| failure.to_string())?;
         let Some(Ok(pair)) = &self.pair else { return Err("the certificate is gone again".to_owned()) };
-        let until = super::report::moment(pair.certificate.not_after().unix_timestamp());
+        let until = moment(pair.certificate.not_after().unix_timestamp());
         Ok(format!("issued: serial {}, until {until}", pair.certificate.serial()))
     }
 
@@ -224,129 +210,13 @@ impl Keeper {
                 state.last_error = Some(Fault { at: now(), step: failure.step.to_owned(), said: failure.said.clone() });
                 bench.metrics.certificate_work(&self.wanted.id).failed(failure.step);
                 self.save();
-                let again = super::report::moment(self.due(order).at);
+                let again = moment(self.due(order).at);
                 let id = &self.wanted.id;
                 let meanwhile = if self.pair.is_some() { "the stored one stays" } else { "the local CA serves" };
                 tracing::error!(cert = %id, step = failure.step, said = failure.said, again, "no certificate; {meanwhile}");
                 Err(failure)
             }
         }
-    }
-
-    /// From the CA to the disk.
-    async fn obtain(&mut self, order: &AcmeSpec) -> Result<(), Failure> {
-        let begun = now();
-        let pair = match self.unsaved.take() {
-            Some(pair) => pair,
-            None => {
-                let issue = self.attempt(order).await?;
-                self.check(order, issue)?
-            }
-        };
-        let (from, until) =
-            (pair.certificate.not_before().unix_timestamp(), pair.certificate.not_after().unix_timestamp());
-        if from > begun + CLOCKS_DIFFER {
-            self.unsaved = Some(pair);
-            let said = "the new certificate is not valid yet; is the clock of this machine right?";
-            return Err(Failure::new("check", said));
-        }
-        if until <= begun {
-            let said = "the new certificate is over already; is the clock of this machine right?";
-            return Err(Failure::new("check", said));
-        }
-        if let Err(error) = self.folder.store(&pair) {
-            // It is good: only the disk is to be tried again, not the CA.
-            self.unsaved = Some(pair);
-            return Err(Failure::of("store", &error));
-        }
-        let before = self.pair.as_ref().and_then(|pair| pair.as_ref().ok()).map(|pair| &pair.certificate);
-        let rushed = match (before, &self.state.issued) {
-            (Some(before), Some(issued)) => {
-                let life = schedule::Lifetime {
-                    from: before.not_before().unix_timestamp(),
-                    until: before.not_after().unix_timestamp(),
-                };
-                is_rush(life, issued.at, begun)
-            }
-            _ => false,
-        };
-        self.state.rushes = if rushed { self.state.rushes.saturating_add(1) } else { 0 };
-        self.state.last_success = Some(now());
-        self.state.issued = Some(Issued {
-            directory: order.ca.directory.value.clone(),
-            profile: order.ca.profile.as_ref().map(|profile| profile.value.clone()),
-            key_type: Some(key_type_word(order.key_type).to_owned()),
-            at: now(),
-        });
-        let (serial, until) = (pair.certificate.serial().to_owned(), super::report::moment(until));
-        self.pair = Some(Ok(pair));
-        self.folder.forget_order();
-        tracing::info!(cert = %self.wanted.id, serial, until, "certificate issued and stored");
-        Ok(())
-    }
-
-    /// At the CA: bounded, ended when we are told to end, and cleaned up after in every case.
-    async fn attempt(&mut self, order: &AcmeSpec) -> Result<Issue, Failure> {
-        let bench = Arc::clone(&self.bench);
-        let mut stopping = self.stopping.clone();
-        let place = tokio::select! {
-            place = bench.places.acquire() => place,
-            _ = stopping.changed() => return Err(stopped()),
-        };
-        self.state.last_attempt = Some(now());
-        self.state.cut_off = self.state.cut_off.saturating_add(1);
-        self.save();
-        tracing::info!(cert = %self.wanted.id, names = names_of(order).join(" "), ca = order.ca.directory.value, "ordering");
-        let replaces = self.identifier(order);
-        let mut attempt = Attempt {
-            spec: order,
-            folder: &self.folder,
-            state: &mut self.state,
-            state_dir: &bench.state,
-            accounts: &bench.accounts,
-            board: &bench.board,
-            replaces,
-        };
-        let outcome = tokio::select! {
-            outcome = timeout(WHOLE_ATTEMPT, attempt.run()) => {
-                outcome.unwrap_or_else(|_| Err(Failure::new("order", "the order took more than 20 minutes")))
-            }
-            _ = stopping.changed() => Err(stopped()),
-        };
-        self.clear_left_over(true).await;
-        drop(place);
-        self.state.cut_off = 0;
-        outcome
-    }
-
-    /// What the CA gave, checked before anything relies on it.
-    fn check(&self, order: &AcmeSpec, issue: Issue) -> Result<StoredPair, Failure> {
-        let (cert_pem, key_pem) = (issue.cert_pem.into_bytes(), issue.key_pem.into_bytes());
-        let id = &self.wanted.id;
-        let origin = CertificateOrigin::Acme { id: Arc::clone(id) };
-        let certificate = self.bench.factory.certificate_from_pem(Arc::clone(id), &cert_pem, &key_pem, origin);
-        let certificate = certificate.map_err(|error| Failure::of("check", &error))?;
-        if let Some(name) = missing_name(order, &certificate) {
-            return Err(Failure::new("check", format!("the CA left {name} out of the certificate")));
-        }
-        Ok(StoredPair { cert_pem, key_pem, certificate })
-    }
-
-    /// Has the new pair served.
-    async fn publish(&mut self) {
-        let (in_force, answer) = oneshot::channel();
-        let stored = Stored { id: Arc::clone(&self.wanted.id), in_force };
-        if self.bench.stored.send(stored).await.is_err() {
-            return;
-        }
-        let mut stopping = self.stopping.clone();
-        tokio::select! {
-            answer = answer => if let Ok(Err(said)) = answer {
-                tracing::error!(cert = %self.wanted.id, said, "the new certificate is stored, but not served");
-            },
-            _ = stopping.changed() => {}
-        }
-        self.doors_at = 0;
     }
 
     /// Takes away TXT records of an order that ended, or of a process that was killed.
@@ -388,126 +258,10 @@ impl Keeper {
         }
     }
 
-    /// Asks the CA when it would like the certificate renewed (RFC 9773).
-    async fn ask_window(&mut self, order: &AcmeSpec, at_once: bool) {
-        let Some(id) = self.identifier(order) else { return };
-        let Some(Ok(pair)) = &self.pair else { return };
-        let serial = pair.certificate.serial().to_owned();
-        let known = self.state.window.as_ref().filter(|known| known.serial == serial);
-        // Asked in the future: the clock was set back.
-        if !at_once && known.is_some_and(|known| known.asked_at <= now() && now() < known.again_at) {
-            return;
-        }
-        let (old, failures) = known.map_or((None, 0), |known| (known.window, known.failures));
-        let asked_at = now();
-        let answer = match self.bench.accounts.open(order).await {
-            Err(failure) => Err(failure),
-            Ok(open) => match open.account.renewal_info(&id).await {
-                Ok(answer) => Ok(Some(answer)),
-                Err(instant_acme::Error::Unsupported(_)) => Ok(None),
-                Err(error) => Err(explain("window", &error, &open.client)),
-            },
-        };
-        let mut known = KnownWindow { serial, window: None, explanation: None, asked_at, again_at: 0, failures: 0 };
-        match answer {
-            Ok(None) => known.again_at = asked_at + WINDOW_AGAIN.end(),
-            Ok(Some((info, again))) => {
-                let (start, end) =
-                    (info.suggested_window.start.unix_timestamp(), info.suggested_window.end.unix_timestamp());
-                known.window = Some((start, end));
-                known.explanation = info.explanation_url;
-                let again = i64::try_from(again.as_secs()).unwrap_or(i64::MAX);
-                known.again_at = asked_at + again.clamp(*WINDOW_AGAIN.start(), *WINDOW_AGAIN.end());
-                if old != known.window {
-                    let (from, until) = (super::report::moment(start), super::report::moment(end));
-                    let why = known.explanation.as_deref().unwrap_or("");
-                    tracing::info!(cert = %self.wanted.id, from, until, why, "the CA suggests a renewal window");
-                }
-            }
-            Err(failure) => {
-                tracing::warn!(cert = %self.wanted.id, said = failure.said, "the CA's renewal window is not known");
-                known.window = old;
-                known.failures = failures.saturating_add(1);
-                known.again_at = asked_at + back_off(known.failures, self.state.seed);
-            }
-        }
-        self.state.window = Some(known);
-        self.save();
-    }
-
-    /// By which the CA knows the stored certificate, if this CA issued it (or whoever it was imported from).
-    fn identifier(&self, order: &AcmeSpec) -> Option<CertificateIdentifier<'static>> {
-        let Some(Ok(pair)) = &self.pair else { return None };
-        let is_its = self.state.issued.as_ref().is_none_or(|issued| issued.directory == order.ca.directory.value);
-        let leaf = CertificateDer::from_pem_slice(&pair.cert_pem).ok().filter(|_| is_its)?;
-        CertificateIdentifier::try_from(&leaf).ok().map(CertificateIdentifier::into_owned)
-    }
-
-    /// Hands the pair on, as far as that is pending. When to try again, if something is.
-    async fn export(&mut self) -> Option<i64> {
-        let Some(Ok(pair)) = &self.pair else { return None };
-        let fingerprint = hex(pair.certificate.fingerprint());
-        let (seed, mut next, mut is_changed) = (self.state.seed, None, false);
-        let mut waiting: BTreeMap<&'static str, u64> = export::STEPS.iter().map(|step| (*step, 0)).collect();
-        for spec in &self.wanted.exports {
-            let key = export_key(spec);
-            let state = self.state.exports.entry(key.clone()).or_default();
-            if export::pending(spec, state, &fingerprint).is_some() && export::next_try(state, now(), seed) <= now() {
-                is_changed = true;
-                if let Err(failure) = export::advance(spec, &self.wanted.id, pair, state, now()).await {
-                    self.work.failed(failure.step);
-                    tracing::warn!(cert = %self.wanted.id, export = key, step = failure.step, said = failure.said, "export not done; tried again");
-                }
-            }
-            if let Some(step) = export::pending(spec, state, &fingerprint) {
-                *waiting.entry(step).or_default() += 1;
-                next = next.into_iter().chain([export::next_try(state, now(), seed)]).min();
-            }
-        }
-        if !self.wanted.exports.is_empty() {
-            self.work.set_pending(waiting);
-        }
-        if is_changed {
-            self.save();
-        }
-        next
-    }
-
-    /// Looks whether our own doors show what is stored. A door that does not let us look says nothing.
-    async fn check_doors(&mut self) {
-        let Some(Ok(pair)) = &self.pair else { return };
-        let is_due = self.doors_at <= now() || self.doors_at > now() + DOORS_AGAIN;
-        if self.wanted.order().is_none() || !is_due {
-            return;
-        }
-        self.doors_at = now() + DOORS_AGAIN;
-        let doors = self.bench.doors.borrow().clone();
-        let (name, mut is_served) = (name_to_ask(&pair.certificate), None);
-        for door in doors {
-            match look(&reachable(door).to_string(), &name).await {
-                Ok(seen) if seen.fingerprint == *pair.certificate.fingerprint() => {
-                    is_served = is_served.or(Some(true));
-                }
-                Ok(seen) => {
-                    is_served = Some(false);
-                    if self.was_served != Some(false) {
-                        let stored = pair.certificate.serial();
-                        tracing::warn!(cert = %self.wanted.id, %door, name, stored, served = seen.serial, "a door serves another certificate than the stored one");
-                    }
-                }
-                Err(why) => tracing::debug!(cert = %self.wanted.id, %door, why, "a door could not be looked at"),
-            }
-        }
-        if let Some(is_served) = is_served {
-            self.work.set_served(is_served);
-        }
-        self.was_served = is_served;
-    }
-
     fn tell(&self) {
         let next = self.wanted.order().map_or(0, |order| self.due(order).at);
-        let moment = |moment: Option<i64>| moment.unwrap_or(0);
-        self.work.set_moments(moment(self.state.last_attempt), moment(self.state.last_success), next);
+        let or_never = |moment: Option<i64>| moment.unwrap_or(0);
+        self.work.set_moments(or_never(self.state.last_attempt), or_never(self.state.last_success), next);
     }
 
     fn save(&mut self) {
@@ -525,21 +279,4 @@ fn dns_of(order: &AcmeSpec) -> Option<&DnsSpec> {
         ChallengeSpec::Dns(dns) => Some(dns),
         ChallengeSpec::Http | ChallengeSpec::TlsAlpn => None,
     }
-}
-
-/// The step of a try that we ended ourselves.
-const STOPPED: &str = "stop";
-
-fn stopped() -> Failure {
-    Failure::new(STOPPED, "doorward was told to end, or the file changed")
-}
-
-/// A door on every address is asked on loopback.
-fn reachable(door: SocketAddr) -> SocketAddr {
-    let ip = match door.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, door.port())
 }

@@ -166,7 +166,8 @@ proptest! {
         // Without a record of the future: that one is read anew at every look.
         let facts = Facts { trouble: None, rushes: 0, ..facts };
         if due(&facts).at <= NOW {
-            prop_assert!(due(&Facts { now: NOW + later, ..facts }).at <= NOW + later);
+            let then = due(&Facts { now: NOW + later, ..facts });
+            prop_assert!(then.at <= NOW + later, "{:?}", then);
         }
     }
 }
