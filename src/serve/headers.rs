@@ -41,7 +41,7 @@ pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edit
     let Outgoing { host, client, is_https, via, is_websocket, is_chunked, version } = outgoing;
     let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
     remove_hop_by_hop(headers);
-    remove_forwarding(headers);
+    remove_all(headers, |name| is_forwarding(name.as_str()));
     // The body is asked for as it is read; the upstream's own wish for it is not waited for.
     headers.remove(header::EXPECT);
     if version == Version::HTTP_2 {
@@ -127,18 +127,31 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         let nominations: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
         nominations.iter().for_each(|connection| remove_nominated(headers, connection));
     }
-    for name in [
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::TE,
-        KEEP_ALIVE,
-        PROXY,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-        header::PROXY_AUTHORIZATION,
-        header::PROXY_AUTHENTICATE,
-    ] {
+    remove_all(headers, is_hop_by_hop);
+}
+
+/// Removes every field that is meant. A look at the names present is cheaper than asking the map for each that might be:
+/// usually there is none.
+fn remove_all(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
+    let meant: Vec<HeaderName> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
+    for name in meant {
         headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // By length first: most names need no more than that.
+    match name.as_str().len() {
+        2 => *name == header::TE,
+        5 => *name == PROXY,
+        7 => *name == header::UPGRADE,
+        10 => *name == KEEP_ALIVE,
+        14 => *name == HTTP2_SETTINGS,
+        16 => *name == PROXY_CONNECTION,
+        17 => *name == header::TRANSFER_ENCODING,
+        18 => *name == header::PROXY_AUTHENTICATE,
+        19 => *name == header::PROXY_AUTHORIZATION,
+        _ => false,
     }
 }
 
@@ -159,13 +172,6 @@ fn remove_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
 
 /// Forwarding headers say who asked; only what this door believes is said, by us. The spellings with `_` are what servers
 /// behind CGI-like interfaces cannot tell apart from the real ones.
-fn remove_forwarding(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers.keys().filter(|name| is_forwarding(name.as_str())).cloned().collect();
-    for name in named {
-        headers.remove(name);
-    }
-}
-
 fn is_forwarding(name: &str) -> bool {
     let first = name.as_bytes().first().copied().unwrap_or_default();
     if !matches!(first, b'f' | b'x' | b't' | b'c') {
