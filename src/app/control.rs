@@ -258,7 +258,9 @@ impl Control {
             Ok(what) => {
                 self.metrics.reload_accepted(before.generation + 1);
                 let took = began.elapsed().as_millis();
-                tracing::info!("reload {} by {by}, in {took} ms: {what}", before.generation + 1);
+                // The warnings behind the first line were logged as such.
+                let first = what.lines().next().unwrap_or_default();
+                tracing::info!("reload {} by {by}, in {took} ms: {first}", before.generation + 1);
                 Answer::done(format!("{what}\n"), serde_json::json!({ "generation": before.generation + 1 }))
             }
             Err(why) => {
@@ -287,7 +289,8 @@ impl Control {
             Ok(what) => {
                 self.watch.set_files(self.files.clone(), &Seen::new());
                 self.metrics.set_generation(before.generation + 1);
-                tracing::info!(generation = before.generation + 1, "files read again: {what}");
+                let first = what.lines().next().unwrap_or_default();
+                tracing::info!(generation = before.generation + 1, "files read again: {first}");
             }
             Err(why) => tracing::error!("files read again, but: {why}"),
         }

@@ -8,10 +8,15 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8], limit: usize) {
         Some(head) => (head, head.len() < text.len()),
         None => (text, false),
     };
-    for chunk in text.utf8_chunks() {
-        push_valid(out, chunk.valid());
-        if !chunk.invalid().is_empty() {
-            push_unit(out, 0xfffd);
+    // Nearly every string is plain, and one look at all its bytes at once tells.
+    if text.iter().fold(true, |so_far, &byte| so_far & is_plain(byte)) {
+        out.extend_from_slice(text);
+    } else {
+        for chunk in text.utf8_chunks() {
+            push_valid(out, chunk.valid());
+            if !chunk.invalid().is_empty() {
+                push_unit(out, 0xfffd);
+            }
         }
     }
     if cut {
