@@ -38,6 +38,11 @@ impl Surroundings {
     }
 }
 
+/// How often an order was asked for.
+fn ordered(front: &AcmeFront) -> usize {
+    front.calls().iter().filter(|call| call.contains("order-plz")).count()
+}
+
 #[tokio::test]
 async fn while_the_ca_is_away_the_certificate_stays_and_tries_become_rare() {
     let bind = Bind::start(&["home.test"], "hmac-sha256").await;
@@ -46,7 +51,7 @@ async fn while_the_ca_is_away_the_certificate_stays_and_tries_become_rare() {
     let site = Site::start(&bind.dns(), &front.acme(), "").await;
     let serial = site.issued().await;
     for (absence, said) in [
-        (Absence::Cut, "cannot be reached"),
+        (Absence::Cut, "no usable answer"),
         (Absence::Unavailable, "503"),
         (Absence::Maintenance, "not what the protocol has"),
     ] {
@@ -97,7 +102,7 @@ async fn a_limit_of_the_ca_is_waited_for_as_long_as_it_says() {
     let waits = report["next_renewal"].as_i64().unwrap() - report["last_attempt"].as_i64().unwrap();
     assert!((7190..=7260).contains(&waits), "{report}");
     assert!(report["why"].as_str().unwrap().contains("asked to wait"), "{report}");
-    assert_eq!(front.orders().len(), 1);
+    assert_eq!(ordered(&front), 1);
 }
 
 #[tokio::test]
@@ -108,13 +113,12 @@ async fn a_failure_is_remembered_over_a_restart() {
     front.limit_orders(100, 1);
     let mut site = Site::start(&bind.dns(), &front.acme(), "").await;
     site.fails_with("rateLimited").await;
-    let orders = front.orders().len();
     for _ in 0..2 {
         site.gateway.signal(Signal::TERM);
         assert_eq!(site.gateway.exit_code().await, 0);
         site.gateway.start(&[]).await;
     }
-    assert_eq!(front.orders().len(), orders, "each start would have ordered");
+    assert_eq!(ordered(&front), 1, "each start would have ordered: {:?}", front.calls());
     assert_eq!(site.report().await["last_error"]["step"], "order");
 }
 
@@ -241,7 +245,8 @@ async fn states_from_a_clock_that_ran_ahead_hold_nothing_up() {
     state["last_success"] = ahead.into();
     state["window"]["asked_at"] = ahead.into();
     state["window"]["again_at"] = (ahead + 1).into();
-    site.gateway.folder().replace("state/certificates/local/state.json", state.to_string());
+    let path = site.gateway.folder().at("state/certificates/local/state.json");
+    std::fs::write(path, state.to_string()).unwrap();
     // Another CA is due now, whatever the state says of the future.
     let other = Pebble::start(bind.server()).await;
     site.write(&bind.dns(), &other.acme(), "");
