@@ -6,11 +6,6 @@ use http::{Method, Version};
 
 use crate::snapshot::Edits;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-/// No header of HTTP, but CGI-like servers make it `HTTP_PROXY`, which programs obey (CVE-2016-5385).
-const PROXY: HeaderName = HeaderName::from_static("proxy");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -122,24 +117,35 @@ pub fn lists(value: &HeaderValue, token: &str) -> bool {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // One look at the names that are there: most messages hold none of these, and asking the map for each costs a hash.
+    let named: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    if named.is_empty() {
+        return;
+    }
     if let http::header::Entry::Occupied(entry) = headers.entry(header::CONNECTION) {
         // It may stand in several lines; every one of them nominates.
         let nominations: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
         nominations.iter().for_each(|connection| remove_nominated(headers, connection));
     }
-    for name in [
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::TE,
-        KEEP_ALIVE,
-        PROXY,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-        header::PROXY_AUTHORIZATION,
-        header::PROXY_AUTHENTICATE,
-    ] {
+    for name in named {
         headers.remove(name);
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "te"
+            | "keep-alive"
+            | "proxy"
+            | "proxy-connection"
+            | "http2-settings"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+    )
 }
 
 /// What Connection names goes too, except what the message cannot do without: naming those would let a client take away
