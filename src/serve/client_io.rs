@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use crate::upstream::Wire;
 
 /// What a client connection is doing, as far as its bytes tell. Shared with the socket, which must be `Send` for upgrades;
 /// touched by one core only, so plain loads and stores suffice.
@@ -96,18 +97,18 @@ pub struct ClientIo {
 }
 
 enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Wire),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 impl ClientIo {
     /// A cleartext socket.
-    pub fn plain(stream: TcpStream, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+    pub fn plain(stream: Wire, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
         ClientIo { socket: Socket::Plain(stream), activity, clock }
     }
 
     /// A TLS socket.
-    pub fn tls(stream: TlsStream<TcpStream>, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+    pub fn tls(stream: TlsStream<Wire>, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
         ClientIo { socket: Socket::Tls(Box::new(stream)), activity, clock }
     }
 }

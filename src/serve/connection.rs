@@ -33,6 +33,7 @@ use crate::cert::Certificate;
 use crate::model::{Client, Refusal};
 use crate::snapshot::{Listener, Mode};
 use crate::telemetry::{AccessRecord, HandshakeFailure, RequestId};
+use crate::upstream::Wire;
 
 /// The TLS handshake, from accept to finished. A phone on bad radio needs a few seconds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -147,9 +148,9 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     activity.enter(Phase::Opening, core.tick());
     let (io, certificate, is_h2) = match listener.mode {
         Mode::Plain | Mode::Redirect(_) => {
-            (ClientIo::plain(stream, Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
+            (ClientIo::plain(Wire(stream), Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
         }
-        Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, stream)).await {
+        Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, Wire(stream))).await {
             Ok(Ok((stream, certificate))) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let io = ClientIo::tls(stream, Arc::clone(&activity), Arc::clone(&core.clock));
@@ -186,7 +187,7 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
 }
 
 /// The handshake, with the certificate chosen by SNI from the snapshot of this moment.
-async fn handshake(core: &Core, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Arc<Certificate>)> {
+async fn handshake(core: &Core, stream: Wire) -> io::Result<(TlsStream<Wire>, Arc<Certificate>)> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let certificate = {
         let snapshot = core.cell.load();
