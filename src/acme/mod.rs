@@ -2,6 +2,7 @@
 //! Refuses to serve anything: what is issued goes into the snapshot through others.
 
 mod command;
+mod delegation;
 pub mod dns;
 pub mod propagation;
 mod secret;

@@ -31,6 +31,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How many warnings an accepted reload is told with; `doorward check` has all.
 const TOLD: usize = 10;
 
+/// How often replaced snapshots are looked at.
+const RETIRED: Duration = Duration::from_secs(1);
+
 /// How often the end of the last exchange is looked for while draining.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -53,6 +56,7 @@ pub struct Control {
     signals: Signals,
     watch: Watch,
     files: Vec<PathBuf>,
+    retired: Vec<Arc<Snapshot>>,
     began: Instant,
 }
 
@@ -118,6 +122,7 @@ impl Control {
             signals,
             watch: Watch::start(),
             files,
+            retired: Vec::new(),
             began,
         };
         control.watch.set_files(control.files.clone(), &Seen::new());
@@ -161,8 +166,15 @@ impl Control {
                 changed = self.watch.changed() => self.files_changed(&changed).await,
                 // The local CA mints anew what comes near its end.
                 _ = daily.tick() => self.refresh_files().await,
+                () = tokio::time::sleep(RETIRED), if !self.retired.is_empty() => self.free_retired(),
             }
         }
+    }
+
+    /// Lets go of snapshots that no request holds any more. Kept until then, so that it is this thread and no data core that
+    /// takes a large table apart.
+    fn free_retired(&mut self) {
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 
     async fn carry_out(&mut self, command: Command) -> Answer {
@@ -231,7 +243,9 @@ impl Control {
             Ok(what) => {
                 self.metrics.reload_accepted(before.generation + 1);
                 let took = began.elapsed().as_millis();
-                tracing::info!("reload {} by {by}, in {took} ms: {what}", before.generation + 1);
+                // The warnings behind the first line were logged as such.
+                let first = what.lines().next().unwrap_or_default();
+                tracing::info!("reload {} by {by}, in {took} ms: {first}", before.generation + 1);
                 Answer::done(format!("{what}\n"), serde_json::json!({ "generation": before.generation + 1 }))
             }
             Err(why) => {
@@ -256,7 +270,8 @@ impl Control {
                 Ok(what) => {
                     self.watch.set_files(self.files.clone(), &Seen::new());
                     self.metrics.set_generation(before.generation + 1);
-                    tracing::info!(generation = before.generation + 1, "files read again: {what}");
+                    let first = what.lines().next().unwrap_or_default();
+                    tracing::info!(generation = before.generation + 1, "files read again: {first}");
                 }
                 Err(why) => tracing::error!("files read again, but: {why}"),
             },
@@ -272,6 +287,7 @@ impl Control {
         let bound = bind_all(&snapshot, &before.listeners, metrics_at).map_err(|error| error.to_string())?;
         tell(&warnings, &notices, &config);
         let what = changes(before, &snapshot);
+        self.retired.push(self.publisher.current());
         self.publisher.publish(snapshot);
         self.config = config;
         self.source = source;

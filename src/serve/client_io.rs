@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -94,22 +94,75 @@ pub struct ClientIo {
     socket: Socket,
     activity: Arc<Activity>,
     clock: Arc<Clock>,
+    gathered: Option<Gathered>,
 }
+
+/// Small writes of one HTTP/2 connection, kept until the other tasks that are ready have had their turn: the answers of many
+/// streams leave in one TLS record and one system call.
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    sent: usize,
+    is_put_off: bool,
+}
+
+/// Bytes that are gathered at most; a larger write goes to the socket itself, uncopied.
+const MOST_GATHERED: usize = 16 * 1024;
 
 enum Socket {
     Plain(Wire),
     Tls(Box<TlsStream<Wire>>),
 }
 
+impl Socket {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Socket::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+}
+
 impl ClientIo {
     /// A cleartext socket.
     pub fn plain(stream: Wire, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
-        ClientIo { socket: Socket::Plain(stream), activity, clock }
+        ClientIo { socket: Socket::Plain(stream), activity, clock, gathered: None }
     }
 
-    /// A TLS socket.
-    pub fn tls(stream: TlsStream<Wire>, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
-        ClientIo { socket: Socket::Tls(Box::new(stream)), activity, clock }
+    /// A TLS socket. `is_gathering`: see [`Gathered`]; for HTTP/2.
+    pub fn tls(stream: TlsStream<Wire>, is_gathering: bool, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+        let gathered = is_gathering.then(Gathered::default);
+        ClientIo { socket: Socket::Tls(Box::new(stream)), activity, clock, gathered }
+    }
+
+    /// Hands what was gathered to the socket.
+    fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(gathered) = &mut self.gathered else { return Poll::Ready(Ok(())) };
+        while gathered.sent < gathered.bytes.len() {
+            let polled = self.socket.poll_write(cx, &gathered.bytes[gathered.sent..]);
+            self.activity.wrote(&polled, &self.clock);
+            match ready!(polled)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => gathered.sent += written,
+            }
+        }
+        // An idle connection holds no buffer.
+        *gathered = Gathered::default();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -144,13 +197,7 @@ impl hyper::rt::Read for ClientIo {
 
 impl hyper::rt::Write for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = match &mut this.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
-        this.activity.wrote(&polled, &this.clock);
-        polled
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -159,33 +206,49 @@ impl hyper::rt::Write for ClientIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let polled = match &mut this.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        if let Some(gathered) = &mut this.gathered {
+            let size: usize = bufs.iter().map(|buf| buf.len()).sum();
+            if gathered.bytes.len() + size <= MOST_GATHERED {
+                bufs.iter().for_each(|buf| gathered.bytes.extend_from_slice(buf));
+                return Poll::Ready(Ok(size));
+            }
+            ready!(this.poll_hand_over(cx))?;
+        }
+        let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
+        let polled = match (filled.next(), filled.next()) {
+            // One slice needs no vector, which the kernel would have to take apart again.
+            (Some(only), None) => this.socket.poll_write(cx, only),
+            _ => this.socket.poll_write_vectored(cx, bufs),
         };
         this.activity.wrote(&polled, &this.clock);
         polled
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.socket {
-            Socket::Plain(stream) => stream.is_write_vectored(),
-            Socket::Tls(stream) => stream.is_write_vectored(),
-        }
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let polled = match &mut this.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        };
+        if let Some(gathered) = &mut this.gathered
+            && !gathered.bytes.is_empty()
+        {
+            if !gathered.is_put_off {
+                gathered.is_put_off = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            ready!(this.poll_hand_over(cx))?;
+        }
+        let polled = this.socket.poll_flush(cx);
         this.activity.wrote(&polled, &this.clock);
         polled
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        ready!(this.poll_hand_over(cx))?;
+        match &mut this.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }

@@ -53,6 +53,9 @@ const UNREAD: u32 = 600 * SECOND;
 /// Bytes of a request head: line and fields.
 const MOST_HEAD: usize = 64 * 1024;
 
+/// Bytes of one HTTP/1.1 connection that wait here, read or to be written: what a client that does not read costs us.
+const MOST_BUFFER: usize = 128 * 1024;
+
 /// Fields of a request head.
 const MOST_FIELDS: usize = 200;
 
@@ -153,7 +156,7 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
         Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, Wire(stream))).await {
             Ok(Ok((stream, certificate))) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let io = ClientIo::tls(stream, Arc::clone(&activity), Arc::clone(&core.clock));
+                let io = ClientIo::tls(stream, is_h2, Arc::clone(&activity), Arc::clone(&core.clock));
                 (io, Some(certificate), is_h2)
             }
             failed => {
@@ -225,7 +228,7 @@ async fn drive(core: Rc<Core>, connection: Rc<Connection>, io: ClientIo, is_h2: 
         run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
     } else {
         let mut builder = http1::Builder::new();
-        builder.max_headers(MOST_FIELDS).max_header_size(MOST_HEAD).half_close(false);
+        builder.max_headers(MOST_FIELDS).max_header_size(MOST_HEAD).max_buf_size(MOST_BUFFER).half_close(false);
         let serving = builder.serve_connection(io, service).with_upgrades();
         run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
     }

@@ -257,6 +257,7 @@ async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<SendReq
     let (sender, connection) = http1::Builder::new()
         .max_headers(MOST_ANSWER_FIELDS)
         .max_header_size(MOST_ANSWER_HEAD)
+        .max_buf_size(MOST_ANSWER_HEAD)
         .handshake(TokioIo::new(stream))
         .await?;
     tokio::task::spawn_local(async move {

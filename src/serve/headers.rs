@@ -6,6 +6,11 @@ use http::{Method, Version};
 
 use crate::snapshot::Edits;
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// No header of HTTP, but CGI-like servers make it `HTTP_PROXY`, which programs obey (CVE-2016-5385).
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -36,7 +41,7 @@ pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edit
     let Outgoing { host, client, is_https, via, is_websocket, is_chunked, version } = outgoing;
     let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
     remove_hop_by_hop(headers);
-    remove_forwarding(headers);
+    remove_all(headers, |name| is_forwarding(name.as_str()));
     // The body is asked for as it is read; the upstream's own wish for it is not waited for.
     headers.remove(header::EXPECT);
     if version == Version::HTTP_2 {
@@ -117,35 +122,37 @@ pub fn lists(value: &HeaderValue, token: &str) -> bool {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    // One look at the names that are there: most messages hold none of these, and asking the map for each costs a hash.
-    let named: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    if named.is_empty() {
-        return;
-    }
     if let http::header::Entry::Occupied(entry) = headers.entry(header::CONNECTION) {
         // It may stand in several lines; every one of them nominates.
         let nominations: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
         nominations.iter().for_each(|connection| remove_nominated(headers, connection));
     }
-    for name in named {
+    remove_all(headers, is_hop_by_hop);
+}
+
+/// Removes every field that is meant. A look at the names present is cheaper than asking the map for each that might be:
+/// usually there is none.
+fn remove_all(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
+    let meant: Vec<HeaderName> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
+    for name in meant {
         headers.remove(name);
     }
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "transfer-encoding"
-            | "upgrade"
-            | "te"
-            | "keep-alive"
-            | "proxy"
-            | "proxy-connection"
-            | "http2-settings"
-            | "proxy-authorization"
-            | "proxy-authenticate"
-    )
+    // By length first: most names need no more than that.
+    match name.as_str().len() {
+        2 => *name == header::TE,
+        5 => *name == PROXY,
+        7 => *name == header::UPGRADE,
+        10 => *name == KEEP_ALIVE,
+        14 => *name == HTTP2_SETTINGS,
+        16 => *name == PROXY_CONNECTION,
+        17 => *name == header::TRANSFER_ENCODING,
+        18 => *name == header::PROXY_AUTHENTICATE,
+        19 => *name == header::PROXY_AUTHORIZATION,
+        _ => false,
+    }
 }
 
 /// What Connection names goes too, except what the message cannot do without: naming those would let a client take away
@@ -165,13 +172,6 @@ fn remove_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
 
 /// Forwarding headers say who asked; only what this door believes is said, by us. The spellings with `_` are what servers
 /// behind CGI-like interfaces cannot tell apart from the real ones.
-fn remove_forwarding(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers.keys().filter(|name| is_forwarding(name.as_str())).cloned().collect();
-    for name in named {
-        headers.remove(name);
-    }
-}
-
 fn is_forwarding(name: &str) -> bool {
     let first = name.as_bytes().first().copied().unwrap_or_default();
     if !matches!(first, b'f' | b'x' | b't' | b'c') {

@@ -170,6 +170,11 @@ impl AsyncWrite for Connected {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next()) {
+            // One slice needs no vector, which the kernel would have to take apart again.
+            return self.poll_write(cx, only);
+        }
         match self.get_mut() {
             Connected::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Connected::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),

@@ -264,6 +264,23 @@ async fn the_number_of_workers_can_be_given() {
 }
 
 #[tokio::test]
+async fn there_are_as_many_workers_as_cores_that_may_be_used() {
+    let shop = Upstream::echoing().await;
+    let mut edge = Gateway::stopped();
+    edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    edge.start_as(&["run", "--state", "state"], &[]).await;
+    assert!((1..=allowed.count() as usize).contains(&edge.ticks_of_cores().len()), "a cgroup may leave us fewer");
+    drop(edge);
+    // Of one core, one.
+    let first = (0..1024).find(|&cpu| allowed.is_set(cpu)).expect("a core");
+    let mut edge = Gateway::stopped();
+    edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
+    edge.start_on_core(first).await;
+    assert_eq!(edge.ticks_of_cores().len(), 1);
+}
+
+#[tokio::test]
 async fn keys_of_later_days_are_named_in_one_warning() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!(

@@ -236,14 +236,14 @@ async fn websockets_stay_through_reloads() {
 async fn websockets_and_answers_of_a_vanished_route_drain() {
     let (chat, film) = (Upstream::websocket().await, Upstream::generating().await);
     let edge = Gateway::serving(format!(
-        "[routes]\nchat = \"{chat}\"\nfilm = \"{film}\"\nstays = \"{chat}\"\n[drain]\nroute = \"2s\""
+        "[routes]\nchat = \"{chat}\"\nfilm = \"{film}\"\nstays = \"{chat}\"\n[drain]\nroute = \"4s\""
     ))
     .await;
     let mut going = edge.client().websocket("chat.home.test/going").await;
     let mut staying = edge.client().websocket("stays.home.test/staying").await;
     let mut answer = edge.get("film.home.test/3000000000").start().await;
     answer.piece().await.unwrap();
-    edge.write_routes(format!("[routes]\nstays = \"{chat}\"\n[drain]\nroute = \"2s\"")).reload().await.accepted();
+    edge.write_routes(format!("[routes]\nstays = \"{chat}\"\n[drain]\nroute = \"4s\"")).reload().await.accepted();
     assert_eq!(edge.get("chat.home.test/").await.status, 404, "no new ones");
     going.echoes("there is time to finish").await;
     let ended = eventually("the WebSocket of the vanished route to end", async || match going.next().await {

@@ -244,10 +244,10 @@ async fn websockets_are_counted_while_open_and_recorded_when_closed() {
 #[tokio::test]
 async fn a_silent_websocket_ends_after_idle_and_a_speaking_one_does_not() {
     let chat = Upstream::websocket().await;
-    let edge = Gateway::serving(format!("[routes]\nchat = {{ to = \"{chat}\", idle = \"2s\" }}")).await;
+    let edge = Gateway::serving(format!("[routes]\nchat = {{ to = \"{chat}\", idle = \"3s\" }}")).await;
     let mut speaking = edge.client().websocket("chat.home.test/speaking").await;
     let mut silent = edge.client().websocket("chat.home.test/silent").await;
-    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(300));
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(400));
     let speaks = async {
         for _ in 0..14 {
             ticks.tick().await;

@@ -72,7 +72,7 @@ impl Cloudflare {
         let first = self.call_once(about, &method, path, body).await;
         match &first {
             Outcome::Failed { fault, .. } if fault.is_passing => {
-                let wait = fault.retry_after.unwrap_or(Duration::from_secs(1));
+                let wait = fault.retry_after.unwrap_or(Duration::from_millis(500));
                 if wait > PATIENCE {
                     return first;
                 }

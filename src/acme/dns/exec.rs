@@ -82,6 +82,3 @@ impl DnsProvider for Exec {
         Box::pin(std::future::ready(Ok(None)))
     }
 }
-
-#[cfg(test)]
-mod tests;

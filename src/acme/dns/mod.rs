@@ -7,6 +7,7 @@ mod cloudflare;
 mod error;
 mod exec;
 mod rfc2136;
+mod tail;
 mod tsig;
 
 use std::future::Future;
@@ -86,8 +87,16 @@ pub fn provider(spec: &DnsSpec, state: &Path) -> Result<Box<dyn DnsProvider>, Dn
         "cloudflare" => Ok(Box::new(cloudflare::Cloudflare::new(spec)?)),
         "rfc2136" => Ok(Box::new(rfc2136::Rfc2136::new(spec)?)),
         "exec" => Ok(Box::new(exec::Exec::new(spec, state)?)),
-        other => Err(DnsError::new(DnsStep::Setup, other, "this DNS provider is not known")),
+        other => match tail::Tail::new(spec) {
+            Some(made) => Ok(Box::new(made?)),
+            None => Err(DnsError::new(DnsStep::Setup, other, format!("not known; these are: {}", known().join(", ")))),
+        },
     }
+}
+
+/// The names of all providers: those of the first rank, then the others in alphabetical order.
+pub fn known() -> Vec<&'static str> {
+    ["cloudflare", "rfc2136", "exec"].into_iter().chain(tail::names()).collect()
 }
 
 /// The label that proofs stand under (RFC 8555 §8.4).

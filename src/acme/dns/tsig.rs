@@ -119,7 +119,7 @@ impl KeyText {
     /// Reads BIND's `key "name" { algorithm …; secret "…"; };`, or a bare secret. Of several keys, the wanted one.
     fn parse(text: &Secret, wanted: Option<&str>) -> Result<KeyText, &'static str> {
         let words = words(text.reveal());
-        if !words.iter().any(|word| *word == "{") {
+        if !words.contains(&"{") {
             return match words.as_slice() {
                 [secret] => Ok(KeyText { name: None, algorithm: None, secret: Secret::new((*secret).to_owned()) }),
                 _ => Err("neither a key as `tsig-keygen` writes it nor a bare base64 secret"),

@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -29,6 +30,8 @@ pub struct Ask<'a> {
     target: String,
     fields: Vec<(HeaderName, HeaderValue)>,
     body: Body,
+    /// How long the answer may take; a large body may take longer.
+    patience: Duration,
 }
 
 enum On<'a> {
@@ -56,6 +59,7 @@ impl<'a> Ask<'a> {
             target: target.to_owned(),
             fields: Vec::new(),
             body: empty(),
+            patience: super::PATIENCE,
         }
     }
 
@@ -104,6 +108,7 @@ impl<'a> Ask<'a> {
             self = self.header("content-length", &length.to_string());
         }
         self.body = BodyExt::boxed(StreamBody::new(super::generated::body(length)));
+        self.patience += Duration::from_secs(length >> 22);
         self
     }
 
@@ -115,6 +120,7 @@ impl<'a> Ask<'a> {
     /// Sends it; the whole answer, or what went wrong.
     pub async fn attempt(self) -> Result<Answer, String> {
         let about = format!("{} {}{}", self.method, self.host, self.target);
+        let patience = self.patience;
         let collected = async {
             let (head, body) = self.send().await?.into_parts();
             let collected = body.collect().await.map_err(|e| format!("the body of the answer broke off: {e}"))?;
@@ -122,7 +128,10 @@ impl<'a> Ask<'a> {
             let (status, version) = (head.status.as_u16(), head.version);
             Ok(Answer { status, version, headers: head.headers, body: collected.to_bytes(), trailers })
         };
-        super::within(&format!("the answer to {about}"), collected).await.map_err(|e: String| format!("{about}: {e}"))
+        match tokio::time::timeout(patience, collected).await {
+            Ok(answer) => answer.map_err(|e: String| format!("{about}: {e}")),
+            Err(_) => panic!("waited {patience:?} for the answer to {about}"),
+        }
     }
 
     async fn send(self) -> Result<http::Response<hyper::body::Incoming>, String> {

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::net::Ipv4Addr;
-use std::process::Child;
+use std::process::{Child, Command};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::process::command;
+use super::process::{command, command_of};
 use super::{Ask, Client, Finished, Folder, Identity, Raw, TestCa, doorward, eventually, own_address, signal_process};
 
 /// The doors of the standard file.
@@ -132,6 +132,15 @@ impl Gateway {
         self.serves().await;
     }
 
+    /// Starts the process where it may use one core only (and without `--workers`), and waits until it serves.
+    pub async fn start_on_core(&mut self, core: usize) {
+        let program = env!("CARGO_BIN_EXE_doorward");
+        let mut command = command_of("taskset", self.folder.path());
+        command.args(["-c", &core.to_string(), program, "run", "--state", "state"]);
+        self.run(command);
+        self.serves().await;
+    }
+
     /// Starts the process without waiting.
     pub fn launch(&mut self, arguments: &[&str]) {
         let usual = ["run", "--config", "routes.toml", "--state", "state", "--workers", "2"];
@@ -139,9 +148,13 @@ impl Gateway {
     }
 
     fn spawn(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
-        let append = |name: &str| File::options().create(true).append(true).open(self.folder.at(name)).unwrap();
         let mut command = command(self.folder.path());
         command.args(arguments).envs(environment.iter().copied());
+        self.run(command);
+    }
+
+    fn run(&mut self, mut command: Command) {
+        let append = |name: &str| File::options().create(true).append(true).open(self.folder.at(name)).unwrap();
         command.stdout(append("out")).stderr(append("err"));
         self.child = Some(command.spawn().expect("the program starts"));
     }

@@ -37,7 +37,12 @@ impl From<Output> for Finished {
 
 /// The program with an environment that says nothing about services.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+    command_of(env!("CARGO_BIN_EXE_doorward"), folder)
+}
+
+/// Another program in the same surroundings.
+pub fn command_of(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder).stdin(Stdio::null());
     for variable in ["STATE_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "DOORWARD_LOG"] {
         command.env_remove(variable);
