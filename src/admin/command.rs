@@ -16,6 +16,15 @@ pub enum Command {
     Status,
     /// All metrics as Prometheus has them.
     Metrics,
+    /// Every certificate: what is stored, when it is renewed, what went wrong.
+    Certificates,
+    /// Renew a certificate; the answer comes when that is done.
+    Renew {
+        /// The `[cert.<name>]`.
+        name: String,
+        /// Even if it is not due.
+        force: bool,
+    },
 }
 
 /// What became of an order.

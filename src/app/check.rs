@@ -49,20 +49,24 @@ pub fn check(path: &Path) -> CheckReport {
 
 /// Makes a snapshot of a file without a state folder.
 pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
-    let factory = TlsFactory::new().map_err(|error| {
-        let help = "the cryptography library does not work on this machine";
-        let fault = Source::new(path, "").fault(Span::default(), error.to_string(), "", help);
-        Faults { faults: vec![fault], warnings: Vec::new() }
-    })?;
     let workshop = Workshop {
         path: path.to_owned(),
         state: None,
         overlay: None,
-        factory,
-        roots: SystemRoots::load(),
+        factory: factory(path)?.into(),
+        roots: SystemRoots::load().into(),
         metrics: Metrics::new(1),
     };
     workshop.prepare(None)
+}
+
+/// A factory for certificates that are only looked at.
+pub fn factory(path: &Path) -> Result<TlsFactory, Faults> {
+    TlsFactory::new().map_err(|error| {
+        let help = "the cryptography library does not work on this machine";
+        let fault = Source::new(path, "").fault(Span::default(), error.to_string(), "", help);
+        Faults { faults: vec![fault], warnings: Vec::new() }
+    })
 }
 
 impl CheckReport {

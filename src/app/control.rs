@@ -1,6 +1,8 @@
 //! The control plane: the one writer. Takes orders from signals, the admin socket and the file watcher, makes snapshots off
 //! to the side, publishes them, and ends everything in order.
 
+mod certificates;
+
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::load::{Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
 use super::{AppError, RunOptions, Running, limits, table};
+use crate::acme::{CertificateWorker, Stored};
 use crate::admin::{Answer, Command, Order, Signal, Signals, serve_metrics};
 use crate::cert::{SystemRoots, TlsFactory};
 use crate::config::{Config, Source};
@@ -58,6 +61,8 @@ pub struct Control {
     files: Vec<PathBuf>,
     retired: Vec<Arc<Snapshot>>,
     began: Instant,
+    worker: CertificateWorker,
+    stored: mpsc::Receiver<Stored>,
 }
 
 /// What files held when they were last read.
@@ -81,8 +86,8 @@ impl Control {
             path: config,
             state: Some(state.clone()),
             overlay,
-            factory: TlsFactory::new()?,
-            roots: SystemRoots::load(),
+            factory: Arc::new(TlsFactory::new()?),
+            roots: Arc::new(SystemRoots::load()),
             metrics: Arc::clone(&metrics),
         });
         let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = workshop.prepare(None)?;
@@ -104,6 +109,10 @@ impl Control {
         let signals = Signals::listen().map_err(AppError::Start)?;
         let (inbox, orders) = mpsc::channel(QUEUE);
         let socket = open_socket(&state, inbox);
+        let (announce, stored) = mpsc::channel(certificates::ANNOUNCEMENTS);
+        let (factory, roots) = (Arc::clone(&workshop.factory), Arc::clone(&workshop.roots));
+        let worker =
+            CertificateWorker::start(&state, factory, roots, Arc::clone(&metrics), publisher.board(), announce);
         let mut control = Control {
             workshop,
             publisher,
@@ -124,6 +133,8 @@ impl Control {
             files,
             retired: Vec::new(),
             began,
+            worker,
+            stored,
         };
         control.watch.set_files(control.files.clone(), &Seen::new());
         control.put_to_use(bound, &[]);
@@ -160,12 +171,14 @@ impl Control {
                     Signal::Stop => return self.stop().await,
                     Signal::Reload => drop(self.reload("SIGHUP").await),
                 },
-                Some(Order { command, answer }) = self.orders.recv() => {
-                    let _ = answer.send(self.carry_out(command).await);
-                }
+                Some(Order { command, answer }) = self.orders.recv() => match command {
+                    Command::Renew { name, force } => self.renew(&name, force, answer),
+                    command => drop(answer.send(self.carry_out(command).await)),
+                },
+                Some(stored) = self.stored.recv() => self.put_stored_in_force(stored).await,
                 changed = self.watch.changed() => self.files_changed(&changed).await,
                 // The local CA mints anew what comes near its end.
-                _ = daily.tick() => self.refresh_files().await,
+                _ = daily.tick() => drop(self.refresh_files().await),
                 () = tokio::time::sleep(RETIRED), if !self.retired.is_empty() => self.free_retired(),
             }
         }
@@ -187,6 +200,8 @@ impl Control {
             }
             Command::Status => self.status(),
             Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
+            Command::Certificates => self.certificates().await,
+            Command::Renew { .. } => Answer::refused("a renewal is answered when it is done"),
         }
     }
 
@@ -215,7 +230,7 @@ impl Control {
         if changed.contains(&self.workshop.path) {
             drop(self.reload("the file").await);
         } else {
-            self.refresh_files().await;
+            drop(self.refresh_files().await);
         }
     }
 
@@ -258,26 +273,28 @@ impl Control {
     }
 
     /// Certificates (or the `ca` of an upstream) changed on disk: the same file, compiled anew.
-    async fn refresh_files(&mut self) {
+    async fn refresh_files(&mut self) -> Result<(), String> {
         let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
         let (config, source) = (Arc::clone(&self.config), self.source.clone());
         let prepared = tokio::task::spawn_blocking({
             let before = Arc::clone(&before);
             move || workshop.assemble(config, source, Vec::new(), Some(&before))
         });
-        match prepared.await {
-            Ok(Ok(prepared)) => match self.adopt(prepared, &before) {
-                Ok(what) => {
-                    self.watch.set_files(self.files.clone(), &Seen::new());
-                    self.metrics.set_generation(before.generation + 1);
-                    let first = what.lines().next().unwrap_or_default();
-                    tracing::info!(generation = before.generation + 1, "files read again: {first}");
-                }
-                Err(why) => tracing::error!("files read again, but: {why}"),
-            },
-            Ok(Err(faults)) => tracing::error!("files read again, but: {faults}"),
-            Err(error) => tracing::error!(%error, "files could not be read again"),
+        let outcome = match prepared.await {
+            Ok(Ok(prepared)) => self.adopt(prepared, &before),
+            Ok(Err(faults)) => Err(faults.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match &outcome {
+            Ok(what) => {
+                self.watch.set_files(self.files.clone(), &Seen::new());
+                self.metrics.set_generation(before.generation + 1);
+                let first = what.lines().next().unwrap_or_default();
+                tracing::info!(generation = before.generation + 1, "files read again: {first}");
+            }
+            Err(why) => tracing::error!("files read again, but: {why}"),
         }
+        outcome.map(drop)
     }
 
     /// Puts a prepared snapshot in force: binds what is new first, so that a port that is taken refuses the whole.
@@ -357,6 +374,7 @@ impl Control {
             }
         }
         self.access_log.set_format(snapshot.access_log);
+        self.keep_certificates();
         let certificates = snapshot.certificates.iter();
         self.metrics.set_certificates(
             certificates
@@ -374,6 +392,7 @@ impl Control {
             self.doors.close(listener.address);
         }
         self.cores.drain();
+        let worker_ended = self.worker.end();
         let (exchanges, connections) = self.cores.in_flight();
         let limit = snapshot.drain.stop;
         tracing::info!(exchanges, connections, within = show_duration(limit), "stopping: what is in flight finishes");
@@ -391,6 +410,7 @@ impl Control {
             }
             _ = self.signals.next() => tracing::warn!("stopped at once by a second signal"),
         }
+        worker_ended.await;
         self.metrics_door = None;
         self.cores.end();
         self.access_log.clone().close();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::Overlay;
+use crate::acme::CertFolder;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
 use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Source, VerifySpec};
 use crate::model::HostPattern;
@@ -22,9 +23,9 @@ pub struct Workshop {
     /// See [`Overlay`].
     pub overlay: Option<Overlay>,
     /// TLS configurations share one ticketer.
-    pub factory: TlsFactory,
+    pub factory: Arc<TlsFactory>,
     /// The system's roots.
-    pub roots: SystemRoots,
+    pub roots: Arc<SystemRoots>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -107,21 +108,33 @@ impl Workshop {
         let mut served = Vec::new();
         let mut is_all_read = true;
         for spec in &config.certs {
-            let CertSource::Files { cert, key } = &spec.source else { continue };
-            if let Some(exposed) = crate::cert::key_exposure(&key.value) {
-                notices.push(exposed.to_string());
-            }
-            match self.factory.load_pair(Arc::clone(&spec.id.value), &cert.value, &key.value) {
+            let id = &spec.id.value;
+            let loaded = match &spec.source {
+                CertSource::Files { cert, key } => {
+                    notices.extend(crate::cert::key_exposure(&key.value).map(|exposed| exposed.to_string()));
+                    self.factory.load_pair(Arc::clone(id), &cert.value, &key.value)
+                }
+                CertSource::Acme(_) => {
+                    let Some(state) = &self.state else { continue };
+                    let folder = CertFolder::new(state, id);
+                    if !folder.is_filled() {
+                        let meanwhile = "not issued yet; the local CA serves its names meanwhile (see `doorward cert`)";
+                        notices.push(format!("[cert.{id}]: {meanwhile}"));
+                        continue;
+                    }
+                    folder.load(&self.factory).map(|pair| pair.certificate)
+                }
+            };
+            match loaded {
                 Ok(certificate) => served.push(Arc::new(certificate)),
                 Err(error) => {
                     is_all_read = false;
-                    let last =
-                        previous.and_then(|before| before.certificates.iter().find(|c| *c.id() == spec.id.value));
+                    let last = previous.and_then(|before| before.certificates.iter().find(|c| c.id() == id));
                     let meanwhile = match last {
                         Some(_) => "the last good pair stays in force",
                         None => "the local CA serves its names meanwhile",
                     };
-                    notices.push(format!("[cert.{}]: {error}; {meanwhile}", spec.id.value));
+                    notices.push(format!("[cert.{id}]: {error}; {meanwhile}"));
                     served.extend(last.map(Arc::clone));
                 }
             }

@@ -1,5 +1,6 @@
 //! The whole: builds every part, starts it, reloads it, and ends it in order. The only room that knows all others.
 
+mod certificates;
 mod check;
 mod control;
 mod limits;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
 pub use table::{RouteRow, RouteRows, table};
 

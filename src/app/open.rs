@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::AppError;
 use crate::admin::{AdminSocket, Order, socket_path};
-use crate::config::{AcmeSpec, CertSource, Config, Diagnostic};
+use crate::config::{Config, Diagnostic};
 use crate::serve::bind;
 use crate::snapshot::{Listener, Snapshot};
 
@@ -104,14 +104,6 @@ pub fn tell(warnings: &[Diagnostic], notices: &[String], config: &Config) {
 /// Tables that are checked for form and wait for a later version.
 fn not_acted_on(config: &Config) -> Vec<String> {
     let mut idle = Vec::new();
-    for spec in &config.certs {
-        if let CertSource::Acme(AcmeSpec { .. }) = &spec.source {
-            idle.push(format!("[cert.{}] (issuing; the local CA serves its names)", spec.id.value));
-        }
-        if !spec.exports.is_empty() {
-            idle.push(format!("[[cert.{}.export]]", spec.id.value));
-        }
-    }
     if config.docker.is_some() {
         idle.push("[docker]".to_owned());
     }

@@ -13,8 +13,8 @@ use super::CertError;
 /// The most that is read of a certificate or key file: a chain has a few KiB.
 pub(super) const FILE_LIMIT: u64 = 1024 * 1024;
 
-/// Reads a regular file of at most [`FILE_LIMIT`] bytes.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, CertError> {
+/// Reads a regular file of at most 1 MiB.
+pub fn read(path: &Path) -> Result<Vec<u8>, CertError> {
     let unreadable = |cause| CertError::Unreadable { path: path.to_owned(), cause };
     // NONBLOCK: opening a FIFO must not wait for a writer that never comes.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CertError> {
 }
 
 /// Makes a folder (and those above it) that only this user may enter.
-pub(super) fn private_folder(path: &Path) -> Result<(), CertError> {
+pub fn private_folder(path: &Path) -> Result<(), CertError> {
     let make = || {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         // It may have been there before, and wider.
@@ -44,7 +44,7 @@ pub(super) fn private_folder(path: &Path) -> Result<(), CertError> {
 }
 
 /// Writes a file that is afterwards either the old one or the new one, whatever happens meanwhile.
-pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertError> {
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertError> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let unwritable = |cause| CertError::Unwritable { path: path.to_owned(), cause };
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {

@@ -3,6 +3,7 @@
 //! Refuses to know routes, to order certificates from anybody, and to watch files: others say when to read again.
 
 mod certificate;
+mod challenge;
 mod error;
 mod factory;
 mod files;
@@ -16,8 +17,10 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use certificate::{Certificate, CertificateOrigin, Validity};
+pub use challenge::{ACME_TLS, challenge_config};
 pub use error::CertError;
 pub use factory::{TlsFactory, key_exposure};
+pub use files::{private_folder, read as read_file, write as write_file};
 pub use local_ca::LocalCa;
 pub use table::CertTable;
 pub use verify::{PinMismatch, SystemRoots, UpstreamTlsFailure, client_config, explain_failure};

@@ -43,7 +43,7 @@ pub(super) fn routes(words: RoutesWords, screen: &mut Screen) -> ExitCode {
 }
 
 /// A refusal is an answer too: printed like any other, told apart by the exit code.
-fn verdict(answer: &Answer, as_json: bool, screen: &mut Screen) -> ExitCode {
+pub(super) fn verdict(answer: &Answer, as_json: bool, screen: &mut Screen) -> ExitCode {
     if as_json && answer.json.is_null() {
         screen.line(json!(answer));
     } else if as_json {
@@ -55,6 +55,17 @@ fn verdict(answer: &Answer, as_json: bool, screen: &mut Screen) -> ExitCode {
 }
 
 fn ask(words: LiveWords, command: &Command) -> Result<Answer, ExitCode> {
+    ask_within(words, command, PATIENCE)
+}
+
+/// Whether there is a socket to ask at.
+pub(super) fn is_anybody_there(words: &LiveWords) -> bool {
+    let places = places::sockets(words.socket.clone(), words.state.clone(), &places::routes_file(None));
+    places.iter().any(|place| std::os::unix::net::UnixStream::connect(place).is_ok())
+}
+
+/// Asks the running one, and waits this long for the answer.
+pub(super) fn ask_within(words: LiveWords, command: &Command, patience: Duration) -> Result<Answer, ExitCode> {
     let LiveWords { state, socket, json: _ } = words;
     let places = places::sockets(socket, state, &places::routes_file(None));
     // The first socket that is there is the one meant; one that nobody answers on is not passed over in silence.
@@ -66,7 +77,7 @@ fn ask(words: LiveWords, command: &Command) -> Result<Answer, ExitCode> {
         ));
         return Err(ExitCode::from(NOTHING_THERE));
     };
-    admin::ask(place, command, PATIENCE).map_err(|cause| {
+    admin::ask(place, command, patience).map_err(|cause| {
         complain(cause);
         ExitCode::from(NOTHING_THERE)
     })

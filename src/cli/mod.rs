@@ -2,6 +2,7 @@
 //! It prints and asks; what the answers are is decided below. Exit codes: 0 done, 1 refused or not possible,
 //! 2 misunderstood (a wrong word, nobody there to ask, a file that cannot be read).
 
+mod cert;
 mod check;
 mod demo;
 mod live;
@@ -49,6 +50,8 @@ enum Order {
     Reload(LiveWords),
     /// Show the table in force, or the table that a file would make
     Routes(RoutesWords),
+    /// Show every certificate: names, issuer, end, next renewal, last error
+    Cert(CertWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
     /// Say which version this is
@@ -87,13 +90,13 @@ struct CheckWords {
 #[derive(Args, Debug)]
 struct LiveWords {
     /// Its state folder
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", global = true)]
     state: Option<PathBuf>,
     /// Its admin socket
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", global = true)]
     socket: Option<PathBuf>,
     /// For programs: one JSON object
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
@@ -108,6 +111,37 @@ struct RoutesWords {
     config: Option<PathBuf>,
     #[command(flatten)]
     live: LiveWords,
+}
+
+/// `doorward cert`
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = false)]
+struct CertWords {
+    #[command(subcommand)]
+    order: Option<CertOrder>,
+    /// A file to look at instead of asking the running one
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
+}
+
+#[derive(Subcommand, Debug)]
+enum CertOrder {
+    /// Have the running one renew a certificate now, if it is due, and wait for the outcome
+    Renew {
+        /// NAME of [cert.NAME]
+        name: String,
+        /// Even if it is not due
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take certificates and the account over from another program
+    Import {
+        /// The folder of acme.sh, usually ~/.acme.sh
+        #[arg(long, value_name = "FOLDER")]
+        acme_sh: PathBuf,
+    },
 }
 
 /// `doorward demo`
@@ -149,6 +183,7 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Check(words) => check::check(words, &mut screen),
         Order::Reload(words) => live::reload(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
+        Order::Cert(words) => cert::cert(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
         Order::Version => {
             screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));

@@ -13,6 +13,33 @@ const FIRST_HAND: &[(&str, &[&str], &[&str])] = &[
     ("exec", &["command"], &["command"]),
 ];
 
+/// Providers that are spoken through a library. They all need `token_file` and nothing of the above.
+// One name per line would fill a page with what nobody reads in order.
+#[rustfmt::skip]
+const OTHERS: &[&str] = &[
+    "alidns", "arvancloud", "autodns", "azuredns", "baiducloud", "bluecat", "bunny", "cloudns", "constellix",
+    "cpanel", "ddnss", "desec", "digitalocean", "dnsimple", "dnsmadeeasy", "domeneshop", "dreamhost", "duckdns",
+    "dynu", "easydns", "edgedns", "exoscale", "freemyip", "gandi", "gcore", "glesys", "godaddy", "google", "hetzner",
+    "hostingde", "hostinger", "huaweicloud", "hurricane", "ibmcloud", "infoblox", "infomaniak", "inwx", "ionos",
+    "ipv64", "joker", "lightsail", "linode", "luadns", "mythicbeasts", "namecheap", "namedotcom", "namesilo",
+    "netcup", "netlify", "nifcloud", "ns1", "oraclecloud", "ovh", "plesk", "porkbun", "powerdns", "route53",
+    "safedns", "scaleway", "selectel", "simply", "spaceship", "tencentcloud", "transip", "ultradns", "vercel",
+    "volcengine", "vultr", "websupport", "yandexcloud", "zoneeu",
+];
+
+/// Names that other programs have for some of them.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("aliyun", "alidns"),
+    ("aws", "route53"),
+    ("azure", "azuredns"),
+    ("dnspod", "tencentcloud"),
+    ("gandiv5", "gandi"),
+    ("gcloud", "google"),
+    ("he", "hurricane"),
+    ("nsupdate", "rfc2136"),
+    ("pdns", "powerdns"),
+];
+
 const ALGORITHMS: &[(&str, &str)] = &[
     ("hmac-sha256", "hmac-sha256"),
     ("hmac-sha384", "hmac-sha384"),
@@ -82,23 +109,27 @@ fn bare(provider: Located<String>) -> DnsSpec {
     }
 }
 
+/// The names of all providers: those of the first rank, then the others in alphabetical order.
+pub fn dns_providers() -> impl Iterator<Item = &'static str> {
+    FIRST_HAND.iter().map(|(name, _, _)| *name).chain(OTHERS.iter().copied())
+}
+
 fn provider(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<String>> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_' || c == '.';
-    let known = || FIRST_HAND.iter().map(|(name, _, _)| *name);
-    if text.value.is_empty() || text.value.len() > 40 || !text.value.chars().all(fits) {
-        let help = "write `cloudflare`, `rfc2136`, `exec`, or another provider's name in small letters";
-        reading.fault(text.span, format!("{} is not a DNS provider's name", shown(text.value)), "", help);
-        return None;
+    if let Some(name) = dns_providers().find(|name| *name == text.value) {
+        return Some(reading.located(text.span, name.to_owned()));
     }
-    if let (None, Some(near)) = (known().find(|name| *name == text.value), nearest(text.value, known())) {
-        let help = format!("write `{near}` if that is what is meant");
-        reading.warn(text.span, format!("`{}` looks like `{near}`, written wrongly", text.value), "", help);
-    }
-    Some(reading.located(text.span, text.value.to_owned()))
+    let meant = ELSEWHERE.iter().find(|(there, _)| *there == text.value).map(|(_, here)| *here);
+    let help = match meant.or_else(|| nearest(text.value, dns_providers())) {
+        Some(name) => format!("write `{name}` if that is what is meant"),
+        None => "write `cloudflare`, `rfc2136`, `exec` for a program of yours, or a name from docs/dns-providers.md"
+            .to_owned(),
+    };
+    reading.fault(text.span, format!("{} is not the name of a DNS provider", shown(text.value)), "", help);
+    None
 }
 
 fn needs(provider: &str) -> &'static [&'static str] {
-    FIRST_HAND.iter().find(|(name, _, _)| *name == provider).map_or(&[], |(_, _, needs)| needs)
+    FIRST_HAND.iter().find(|(name, _, _)| *name == provider).map_or(&["token_file"], |(_, _, needs)| needs)
 }
 
 /// Keys of another provider are out of place; a provider's own must be there.

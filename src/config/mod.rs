@@ -36,6 +36,7 @@ use section::Section;
 
 pub use certs::CAS;
 pub use diagnostic::{Diagnostic, Faults, Severity};
+pub use dns::dns_providers;
 pub use keys::{Key, TABLES, Table};
 pub use source::Source;
 pub use spec::{

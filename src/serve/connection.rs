@@ -17,10 +17,12 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::server::{Acceptor, ClientHello};
 use tokio_rustls::server::TlsStream;
 
 use super::body::ResponseBody;
@@ -29,7 +31,7 @@ use super::core::{Core, SECOND};
 use super::exchange::Exchange;
 use super::forward::forward;
 use super::request::{self, Handled};
-use crate::cert::Certificate;
+use crate::cert::{ACME_TLS, Certificate};
 use crate::model::{Client, Refusal};
 use crate::snapshot::{Listener, Mode};
 use crate::telemetry::{AccessRecord, HandshakeFailure, RequestId};
@@ -154,7 +156,9 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
             (ClientIo::plain(Wire(stream), Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
         }
         Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, Wire(stream))).await {
-            Ok(Ok((stream, certificate))) => {
+            // A CA has seen what it came for.
+            Ok(Ok(None)) => return,
+            Ok(Ok(Some((stream, certificate)))) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let io = ClientIo::tls(stream, is_h2, Arc::clone(&activity), Arc::clone(&core.clock));
                 (io, Some(certificate), is_h2)
@@ -189,17 +193,33 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     let _ = task.await;
 }
 
-/// The handshake, with the certificate chosen by SNI from the snapshot of this moment.
-async fn handshake(core: &Core, stream: Wire) -> io::Result<(TlsStream<Wire>, Arc<Certificate>)> {
+/// The handshake, with the certificate chosen by SNI from the snapshot of this moment. `None`: it was a CA that looked
+/// whether a name is ours, and it is gone again.
+async fn handshake(core: &Core, stream: Wire) -> io::Result<Option<(TlsStream<Wire>, Arc<Certificate>)>> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let name = start.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+    if let Some(proof) = name.as_deref().and_then(|name| proof_for(core, &start.client_hello(), name)) {
+        // RFC 8737 §3: nothing is said on such a connection but the handshake.
+        start.into_stream(proof).await?.shutdown().await?;
+        return Ok(None);
+    }
     let certificate = {
         let snapshot = core.cell.load();
-        let name = start.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         let found = snapshot.certificates.find(name.as_deref());
         Arc::clone(found.ok_or_else(|| io::Error::other("there is no certificate at all"))?)
     };
     let stream = start.into_stream(Arc::clone(certificate.server_config())).await?;
-    Ok((stream, certificate))
+    Ok(Some((stream, certificate)))
+}
+
+/// What a CA is shown that asks for `acme-tls/1` and nothing else.
+fn proof_for(core: &Core, hello: &ClientHello<'_>, name: &str) -> Option<Arc<ServerConfig>> {
+    let mut protocols = hello.alpn()?;
+    let asks_for_proof = protocols.next() == Some(ACME_TLS) && protocols.next().is_none();
+    if !asks_for_proof {
+        return None;
+    }
+    core.cell.challenges().certificate(name).cloned()
 }
 
 fn failure_of(error: &io::Error) -> HandshakeFailure {

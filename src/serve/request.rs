@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::body::{RequestBody, ResponseBody};
@@ -14,7 +15,7 @@ use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
 use crate::model::Refusal;
-use crate::snapshot::{Action, Facts, Listener, Snapshot, Verdict, decide};
+use crate::snapshot::{Action, CHALLENGE_PATH, Facts, Listener, Mode, Snapshot, Verdict, decide};
 
 /// What becomes of a request.
 pub enum Handled {
@@ -50,6 +51,12 @@ fn decided(
         .then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let Examined { host, host_header } = examine(&parts).map_err(told)?;
+    if listener.mode != Mode::Tls
+        && let Some(proof) = proof_for(exchange, &parts)
+    {
+        exchange.host.replace(host);
+        return Ok(Handled::Answered(respond::proof(exchange, proof, &parts.method)));
+    }
     let facts = Facts {
         listener,
         peer: exchange.peer(),
@@ -95,6 +102,17 @@ fn decided(
         }
     };
     Ok(Handled::Answered(answered))
+}
+
+/// What a CA is answered that looks whether a name is ours (RFC 8555 §8.3): before `allow`, since nobody knows from where it
+/// asks.
+fn proof_for(exchange: &Exchange, parts: &http::request::Parts) -> Option<Bytes> {
+    let asks_for_proof =
+        parts.uri.path().starts_with(CHALLENGE_PATH) && (parts.method == Method::GET || parts.method == Method::HEAD);
+    if !asks_for_proof {
+        return None;
+    }
+    exchange.core.cell.challenges().answer(parts.uri.path()).cloned()
 }
 
 fn path_of(uri: &http::Uri) -> &str {

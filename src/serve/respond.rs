@@ -97,6 +97,13 @@ pub fn redirect(exchange: &Rc<Exchange>, status: StatusCode, location: HeaderVal
     response
 }
 
+/// The answer to a CA's http-01 challenge.
+pub fn proof(exchange: &Rc<Exchange>, key_authorization: Bytes, method: &Method) -> Response<ResponseBody> {
+    let mut response = own(exchange, StatusCode::OK, key_authorization, method == Method::HEAD);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response
+}
+
 /// A fixed answer from the file.
 pub fn fixed(exchange: &Rc<Exchange>, answer: &Answer, method: &Method) -> Response<ResponseBody> {
     let is_preflight = answer.cors && method == Method::OPTIONS;

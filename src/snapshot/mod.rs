@@ -2,6 +2,7 @@
 //! one pure function from (snapshot, facts of a request) to a decision.
 
 mod cell;
+mod challenges;
 mod compile;
 mod decide;
 mod diff;
@@ -13,7 +14,8 @@ mod table;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use cell::{Publisher, SnapshotCell};
+pub use cell::{ChallengeBoard, Publisher, Shown, SnapshotCell};
+pub use challenges::{CHALLENGE_PATH, Challenges, Proof};
 pub use compile::{Parts, compile};
 pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};

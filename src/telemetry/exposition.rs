@@ -18,6 +18,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
     connections(&mut page, metrics, &routes);
     upstreams(&mut page, metrics);
     state(&mut page, metrics);
+    certificates(&mut page, metrics);
     process(&mut page, metrics);
     page.0
 }
@@ -209,6 +210,45 @@ fn state(page: &mut Page, metrics: &Metrics) {
     let name = "doorward_build_info";
     page.family(name, "gauge", "Always 1; the labels say which program this is.");
     page.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+}
+
+fn certificates(page: &mut Page, metrics: &Metrics) {
+    let works = metrics.works();
+    let moments = [
+        ("doorward_certificate_last_attempt_seconds", "When a certificate was last ordered, in seconds since 1970."),
+        ("doorward_certificate_last_success_seconds", "When a certificate was last issued, in seconds since 1970."),
+        ("doorward_certificate_next_renewal_seconds", "When a certificate is to be renewed, in seconds since 1970."),
+    ];
+    for (at, (name, help)) in moments.into_iter().enumerate() {
+        page.family(name, "gauge", help);
+        for work in &works {
+            let moment = work.moments()[at];
+            if moment > 0 {
+                page.sample(name, &[("name", work.name())], moment);
+            }
+        }
+    }
+    let name = "doorward_certificate_failures_total";
+    page.family(name, "counter", "Steps of orders and exports that failed.");
+    for work in &works {
+        for (step, count) in work.failures() {
+            page.sample(name, &[("name", work.name()), ("step", step)], count);
+        }
+    }
+    let name = "doorward_certificate_exports_pending";
+    page.family(name, "gauge", "Exports that are not done, by the step that they wait at.");
+    for work in &works {
+        for (step, count) in work.pending() {
+            page.sample(name, &[("name", work.name()), ("step", step)], count);
+        }
+    }
+    let name = "doorward_certificate_served";
+    page.family(name, "gauge", "Whether our own doors serve the stored certificate.");
+    for work in &works {
+        if let Some(served) = work.served() {
+            page.sample(name, &[("name", work.name())], served);
+        }
+    }
 }
 
 fn process(page: &mut Page, metrics: &Metrics) {

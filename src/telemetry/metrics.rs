@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::model::Refusal;
 
 use super::access_log::{AccessLog, Losses};
+use super::certificates::CertificateWork;
 
 /// The `route` label of requests that no route has the name for.
 pub const NO_ROUTE: &str = "(none)";
@@ -31,6 +32,7 @@ pub struct Metrics {
     routes: Mutex<Named<RouteMetrics>>,
     upstreams: Mutex<Named<UpstreamMetrics>>,
     certificates: Mutex<Vec<CertificateMetric>>,
+    works: Mutex<Named<CertificateWork>>,
     pub(super) generation: AtomicU64,
     pub(super) reloads_accepted: AtomicU64,
     pub(super) reloads_refused: AtomicU64,
@@ -55,6 +57,7 @@ impl Metrics {
             routes: Mutex::default(),
             upstreams: Mutex::default(),
             certificates: Mutex::default(),
+            works: Mutex::default(),
             generation: AtomicU64::new(0),
             reloads_accepted: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
@@ -80,6 +83,11 @@ impl Metrics {
             closed: AtomicU64::new(0),
             held: AtomicU64::new(0),
         })
+    }
+
+    /// The series of the work for a certificate: the same ones for the same name.
+    pub fn certificate_work(&self, name: &str) -> Arc<CertificateWork> {
+        named(&self.works, name, || CertificateWork::new(name))
     }
 
     /// The counters that belong to one data core. A number that no core has gets the last core's, which then counts too little.
@@ -130,6 +138,10 @@ impl Metrics {
 
     pub(super) fn certificates(&self) -> Vec<CertificateMetric> {
         lock(&self.certificates).clone()
+    }
+
+    pub(super) fn works(&self) -> Vec<Arc<CertificateWork>> {
+        lock(&self.works).values().cloned().collect()
     }
 
     pub(super) fn access_log(&self) -> Option<&Losses> {

@@ -3,6 +3,7 @@
 
 mod access_line;
 mod access_log;
+mod certificates;
 mod escape;
 mod exposition;
 mod logging;
@@ -13,6 +14,7 @@ mod request_id;
 
 pub use access_line::AccessRecord;
 pub use access_log::{AccessLog, AccessLogError, CoreLog, Losses, Sink};
+pub use certificates::CertificateWork;
 pub use logging::start_logging;
 pub use metrics::{CertificateMetric, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
 pub use readiness::{Pending, Readiness};

@@ -8,8 +8,10 @@ mod harness;
 #[allow(dead_code, unused_imports, reason = "not every test needs everything that a rig can do")]
 mod rigs;
 
+mod ca;
 mod cloudflare;
 mod exec;
 mod propagation;
 mod rfc2136;
+mod tail;
 mod written;

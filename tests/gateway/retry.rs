@@ -1,5 +1,10 @@
 //! A pooled connection that has died unnoticed.
 
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
 use crate::harness::{Gateway, Upstream, eventually};
 
 /// Answers the first request of every connection; at the second it closes without a word.
@@ -79,4 +84,39 @@ async fn after_a_restart_of_the_upstream_nothing_fails() {
         shop.stop().await;
         shop.start().await;
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_still_owes_a_body_is_not_used_for_another_request() {
+    let behind = Arc::new(Mutex::new(Vec::new()));
+    let seen = behind.clone();
+    let shop = Upstream::acting(move |mut peer| {
+        let seen = seen.clone();
+        async move {
+            while let Some(head) = peer.head().await {
+                // Answered before the body is there, and the connection stays.
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                if head.starts_with("POST") {
+                    while let Some(bytes) = peer.bytes().await {
+                        seen.lock().unwrap().extend(bytes);
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut open = edge.client().h2().connect("shop.home.test").await;
+    for _ in 0..5 {
+        let (pieces, body) = mpsc::channel(4);
+        pieces.send(Bytes::from_static(b"the first half")).await.unwrap();
+        let mut answer = open.request("POST", "/half").streamed(body).start().await;
+        assert_eq!((answer.status, &answer.piece().await.unwrap()[..]), (200, &b"ok"[..]));
+        for _ in 0..3 {
+            assert_eq!(open.get("/next").await.text(), "ok");
+        }
+        drop(pieces);
+    }
+    let behind = String::from_utf8_lossy(&behind.lock().unwrap()).into_owned();
+    assert!(!behind.contains("GET /next"), "a request inside of a body: {behind}");
 }

@@ -89,14 +89,9 @@ pub fn provider(spec: &DnsSpec, state: &Path) -> Result<Box<dyn DnsProvider>, Dn
         "exec" => Ok(Box::new(exec::Exec::new(spec, state)?)),
         other => match tail::Tail::new(spec) {
             Some(made) => Ok(Box::new(made?)),
-            None => Err(DnsError::new(DnsStep::Setup, other, format!("not known; these are: {}", known().join(", ")))),
+            None => Err(DnsError::new(DnsStep::Setup, other, "not known")),
         },
     }
-}
-
-/// The names of all providers: those of the first rank, then the others in alphabetical order.
-pub fn known() -> Vec<&'static str> {
-    ["cloudflare", "rfc2136", "exec"].into_iter().chain(tail::names()).collect()
 }
 
 /// The label that proofs stand under (RFC 8555 §8.4).

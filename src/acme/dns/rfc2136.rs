@@ -43,15 +43,10 @@ impl Rfc2136 {
             return Ok(zone.to_owned());
         }
         let addresses = self.addresses(DnsStep::FindZone).await?;
-        let mut silent = None;
         for candidate in candidates {
-            match ask_any(&addresses, candidate).await {
-                Ok(answer) if owns(&answer, candidate) => return Ok(candidate.to_owned()),
-                Ok(_) => {}
-                Err(said) => silent = Some(said),
-            }
-            if let Some(said) = silent {
-                return Err(DnsError::passing(DnsStep::FindZone, name, said));
+            let answer = ask_any(&addresses, candidate).await;
+            if owns(&answer.map_err(|said| DnsError::passing(DnsStep::FindZone, name, said))?, candidate) {
+                return Ok(candidate.to_owned());
             }
         }
         let said = format!("{} answers for no zone that it belongs to; write `zone = \"…\"`", self.server);
@@ -156,8 +151,8 @@ async fn ask_any(addresses: &[SocketAddr], zone: &str) -> Result<Message, String
 /// Whether an answer says: this name is the top of a zone that I keep.
 fn owns(answer: &Message, zone: &str) -> bool {
     let Ok(zone) = fqdn(zone) else { return false };
-    let is_top = |record: &&Record| record.record_type() == RecordType::SOA && record.name == zone;
-    answer.metadata.authoritative && answer.answers.iter().find(is_top).is_some()
+    let is_top = |record: &Record| record.record_type() == RecordType::SOA && record.name == zone;
+    answer.metadata.authoritative && answer.answers.iter().any(is_top)
 }
 
 /// What a server's verdict means here, and whether it may be another one soon.

@@ -27,11 +27,6 @@ const TTL: u32 = 300;
 /// The most that is shown of what a provider said, in bytes.
 const SAID: usize = 400;
 
-/// The names of all these providers, in alphabetical order.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().map(|kind| kind.name)
-}
-
 /// One of them.
 pub(super) struct Tail {
     kind: &'static Kind,
@@ -65,6 +60,11 @@ impl Tail {
             let said = format!("it needs `token_file`, with {}", entries_in_words(kind));
             return Some(Err(DnsError::new(DnsStep::Setup, name, said)));
         };
+        let takes_api = kind.entries.iter().any(|entry| entry.trim_end_matches('?') == "api");
+        if spec.api.is_some() && !takes_api {
+            let said = "the address of its API is fixed; leave `api` out";
+            return Some(Err(DnsError::new(DnsStep::Setup, name, said)));
+        }
         Some(Ok(Tail {
             kind,
             token_file: token_file.value.clone(),

@@ -167,6 +167,17 @@ async fn respond(state: &Mutex<State>, request: Request<Bytes>) -> Answer {
     let (mut head, mut body) = passed.into_parts();
     head.headers.remove("content-length");
     head.headers.remove("transfer-encoding");
+    if path.contains("order-plz") && head.status.is_success() {
+        // A CA that takes note of these says so (RFC 9773 §5).
+        let mut made: Value = serde_json::from_slice(&body).expect("an order");
+        let asked = state.lock().expect("no test panicked with it").orders.last().cloned().unwrap_or_default();
+        for field in ["replaces", "profile"] {
+            if let Some(value) = asked.get(field) {
+                made[field] = value.clone();
+            }
+        }
+        body = Bytes::from(made.to_string());
+    }
     if path == "/dir" {
         body = extended(&body, &state.lock().expect("no test panicked with it"));
     }

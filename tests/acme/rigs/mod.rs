@@ -16,4 +16,5 @@ pub use challtestsrv::Challtestsrv;
 pub use cloudflare::{FakeCloudflare, Fault, Step, Zone};
 pub use dns::{answer_code, txt};
 pub use front::{Absence, AcmeFront};
+pub use http::{Answer, Server, json as json_answer, serve};
 pub use pebble::{Eab, Pebble, PebbleOptions};
