@@ -52,6 +52,9 @@ const GRACE: u32 = 5 * SECOND;
 /// How long the last bytes of an answer may wait for a client that takes none of them: as long as a route's `idle` by default.
 const UNREAD: u32 = 600 * SECOND;
 
+/// How long a client that was answered in the middle of its upload may go on sending before it is cut.
+const LINGER: u32 = 5 * SECOND;
+
 /// Bytes of a request head: line and fields.
 const MOST_HEAD: usize = 64 * 1024;
 
@@ -95,6 +98,11 @@ impl Connection {
         }
     }
 
+    /// Whether the client is in the middle of sending a body over HTTP/1.
+    pub fn owe(&self, is_owed: bool) {
+        self.activity.owe(is_owed);
+    }
+
     /// The address of a client as a header has it; that of the TCP peer is written once for the whole connection.
     pub fn address_value(&self, address: IpAddr) -> Option<HeaderValue> {
         let write = |address: IpAddr| HeaderValue::try_from(address.to_string()).ok();
@@ -134,6 +142,8 @@ impl Connection {
             if self.streams.get() == 0 && tick.saturating_sub(closing) >= GRACE {
                 self.abort();
             }
+        } else if phase == Phase::Lingering && spent >= LINGER {
+            self.abort();
         } else if phase == Phase::Head && spent >= HEAD && self.streams.get() == 0 {
             self.abort();
         } else if matches!(phase, Phase::Idle | Phase::Opening) && spent >= IDLE {
