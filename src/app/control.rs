@@ -304,6 +304,8 @@ impl Control {
         let bound = bind_all(&snapshot, &before.listeners, metrics_at).map_err(|error| error.to_string())?;
         tell(&warnings, &notices, &config);
         let what = changes(before, &snapshot);
+        // Here too: where reloads follow one another closely, the pause for it never comes.
+        self.free_retired();
         self.retired.push(self.publisher.current());
         self.publisher.publish(snapshot);
         self.config = config;

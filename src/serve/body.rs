@@ -42,7 +42,7 @@ impl RequestBody {
     /// The body of a request, limited to `limit` bytes.
     pub fn new(inner: Incoming, exchange: &Rc<Exchange>, limit: Option<u64>) -> RequestBody {
         if inner.is_end_stream() {
-            exchange.upload.is_done.set(true);
+            exchange.body_is_done();
             return RequestBody::Empty;
         }
         let limit = limit.unwrap_or(u64::MAX);
@@ -90,7 +90,7 @@ impl ClientBody {
             }
             Poll::Ready(None) => {
                 exchange.upload.receive(0, now);
-                exchange.upload.is_done.set(true);
+                exchange.body_is_done();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(frame))) => {
@@ -108,7 +108,7 @@ impl ClientBody {
                     }
                 }
                 if frame.is_trailers() || self.inner.is_end_stream() {
-                    exchange.upload.is_done.set(true);
+                    exchange.body_is_done();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use crate::upstream::Wire;
 
 /// What a client connection is doing, as far as its bytes tell. Shared with the socket, which must be `Send` for upgrades;
 /// touched by one core only, so plain loads and stores suffice.
@@ -19,6 +20,7 @@ pub struct Activity {
     phase: AtomicU8,
     since: AtomicU32,
     is_blocked: AtomicBool,
+    is_owed: AtomicBool,
 }
 
 /// Phases of a client connection.
@@ -33,6 +35,8 @@ pub enum Phase {
     Head = 2,
     /// Requests are being served.
     Busy = 3,
+    /// Over for us; what the client still sends is taken and forgotten.
+    Lingering = 4,
 }
 
 impl Activity {
@@ -42,7 +46,8 @@ impl Activity {
             0 => Phase::Opening,
             1 => Phase::Idle,
             2 => Phase::Head,
-            _ => Phase::Busy,
+            3 => Phase::Busy,
+            _ => Phase::Lingering,
         };
         (phase, self.since.load(Ordering::Relaxed))
     }
@@ -51,6 +56,11 @@ impl Activity {
     /// when nothing else is in flight.
     pub fn is_blocked(&self) -> bool {
         self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the client is in the middle of sending a body.
+    pub fn owe(&self, is_owed: bool) {
+        self.is_owed.store(is_owed, Ordering::Relaxed);
     }
 
     /// Notes what a write came to: one that was taken is progress.
@@ -94,6 +104,7 @@ pub struct ClientIo {
     activity: Arc<Activity>,
     clock: Arc<Clock>,
     gathered: Option<Gathered>,
+    is_shut: bool,
 }
 
 /// Small writes of one HTTP/2 connection, kept until the other tasks that are ready have had their turn: the answers of many
@@ -109,8 +120,8 @@ struct Gathered {
 const MOST_GATHERED: usize = 16 * 1024;
 
 enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Wire),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 impl Socket {
@@ -134,23 +145,46 @@ impl Socket {
             Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+
+    /// Reads to the end, however it comes, and forgets. Gives way to others after every few reads.
+    fn poll_forget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut block = [std::mem::MaybeUninit::uninit(); 16 * 1024];
+        for _ in 0..8 {
+            let mut buffer = ReadBuf::uninit(&mut block);
+            match ready!(self.poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl ClientIo {
     /// A cleartext socket.
-    pub fn plain(stream: TcpStream, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
-        ClientIo { socket: Socket::Plain(stream), activity, clock, gathered: None }
+    pub fn plain(stream: Wire, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+        ClientIo { socket: Socket::Plain(stream), activity, clock, gathered: None, is_shut: false }
     }
 
     /// A TLS socket. `is_gathering`: see [`Gathered`]; for HTTP/2.
-    pub fn tls(
-        stream: TlsStream<TcpStream>,
-        is_gathering: bool,
-        activity: Arc<Activity>,
-        clock: Arc<Clock>,
-    ) -> ClientIo {
+    pub fn tls(stream: TlsStream<Wire>, is_gathering: bool, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
         let gathered = is_gathering.then(Gathered::default);
-        ClientIo { socket: Socket::Tls(Box::new(stream)), activity, clock, gathered }
+        ClientIo { socket: Socket::Tls(Box::new(stream)), activity, clock, gathered, is_shut: false }
     }
 
     /// Hands what was gathered to the socket.
@@ -178,11 +212,7 @@ impl hyper::rt::Read for ClientIo {
             // de-initialises; hyper's own tokio adapter does the same.
             #[expect(unsafe_code, reason = "hyper's read buffer can be reached in no other way")]
             let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
-            let polled = match &mut this.socket {
-                Socket::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-                Socket::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            };
-            match polled {
+            match this.socket.poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) => buffer.filled().len(),
                 other => return other,
             }
@@ -249,12 +279,19 @@ impl hyper::rt::Write for ClientIo {
         polled
     }
 
+    /// Ends our half. A client that we answered in the middle of its upload goes on sending for a moment: closing on it would
+    /// make its kernel throw the answer away (RFC 9112 §9.6), so what it sends is taken until it ends or the sweeper cuts it.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_hand_over(cx))?;
-        match &mut this.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        if !this.is_shut {
+            ready!(this.poll_hand_over(cx))?;
+            ready!(this.socket.poll_shutdown(cx))?;
+            this.is_shut = true;
+            if !this.activity.is_owed.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            this.activity.enter(Phase::Lingering, this.clock.tick());
         }
+        this.socket.poll_forget(cx)
     }
 }

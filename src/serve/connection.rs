@@ -35,6 +35,7 @@ use crate::cert::{ACME_TLS, Certificate};
 use crate::model::{Client, Refusal};
 use crate::snapshot::{Listener, Mode};
 use crate::telemetry::{AccessRecord, HandshakeFailure, RequestId};
+use crate::upstream::Wire;
 
 /// The TLS handshake, from accept to finished. A phone on bad radio needs a few seconds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -50,6 +51,9 @@ const GRACE: u32 = 5 * SECOND;
 
 /// How long the last bytes of an answer may wait for a client that takes none of them: as long as a route's `idle` by default.
 const UNREAD: u32 = 600 * SECOND;
+
+/// How long a client that was answered in the middle of its upload may go on sending before it is cut.
+const LINGER: u32 = 5 * SECOND;
 
 /// Bytes of a request head: line and fields.
 const MOST_HEAD: usize = 64 * 1024;
@@ -94,6 +98,11 @@ impl Connection {
         }
     }
 
+    /// Whether the client is in the middle of sending a body over HTTP/1.
+    pub fn owe(&self, is_owed: bool) {
+        self.activity.owe(is_owed);
+    }
+
     /// The address of a client as a header has it; that of the TCP peer is written once for the whole connection.
     pub fn address_value(&self, address: IpAddr) -> Option<HeaderValue> {
         let write = |address: IpAddr| HeaderValue::try_from(address.to_string()).ok();
@@ -133,6 +142,8 @@ impl Connection {
             if self.streams.get() == 0 && tick.saturating_sub(closing) >= GRACE {
                 self.abort();
             }
+        } else if phase == Phase::Lingering && spent >= LINGER {
+            self.abort();
         } else if phase == Phase::Head && spent >= HEAD && self.streams.get() == 0 {
             self.abort();
         } else if matches!(phase, Phase::Idle | Phase::Opening) && spent >= IDLE {
@@ -152,9 +163,9 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     activity.enter(Phase::Opening, core.tick());
     let (io, certificate, is_h2) = match listener.mode {
         Mode::Plain | Mode::Redirect(_) => {
-            (ClientIo::plain(stream, Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
+            (ClientIo::plain(Wire(stream), Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
         }
-        Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, stream)).await {
+        Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, Wire(stream))).await {
             // A CA has seen what it came for.
             Ok(Ok(None)) => return,
             Ok(Ok(Some((stream, certificate)))) => {
@@ -194,7 +205,7 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
 
 /// The handshake, with the certificate chosen by SNI from the snapshot of this moment. `None`: it was a CA that looked
 /// whether a name is ours, and it is gone again.
-async fn handshake(core: &Core, stream: TcpStream) -> io::Result<Option<(TlsStream<TcpStream>, Arc<Certificate>)>> {
+async fn handshake(core: &Core, stream: Wire) -> io::Result<Option<(TlsStream<Wire>, Arc<Certificate>)>> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let name = start.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
     if let Some(proof) = name.as_deref().and_then(|name| proof_for(core, &start.client_hello(), name)) {

@@ -9,6 +9,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, Uri, Version, header};
+use http_body::Body;
 use tokio::task::AbortHandle;
 
 use super::connection::Connection;
@@ -73,7 +74,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Takes up a request.
-    pub fn begin<B>(core: &Rc<Core>, connection: &Rc<Connection>, request: &Request<B>) -> Rc<Exchange> {
+    pub fn begin<B: Body>(core: &Rc<Core>, connection: &Rc<Connection>, request: &Request<B>) -> Rc<Exchange> {
         let started = core.refresh();
         let exchange = Rc::new(Exchange {
             core: Rc::clone(core),
@@ -104,6 +105,7 @@ impl Exchange {
         });
         exchange.key.set(core.enter(Rc::downgrade(&exchange)));
         connection.stream_began();
+        connection.owe(exchange.is_http1() && !request.body().is_end_stream());
         exchange
     }
 
@@ -178,6 +180,12 @@ impl Exchange {
         // A tunnel's hours are no time to answer: its handshake counts.
         let answered_in = self.first_byte.get().filter(|_| self.is_tunnel.get()).unwrap_or(took);
         metrics.record(self.core.index, self.status.get(), answered_in, self.bytes_in.get(), self.bytes_out.get());
+    }
+
+    /// The request's body was read to its end, or there is none.
+    pub fn body_is_done(&self) {
+        self.upload.is_done.set(true);
+        self.connection.owe(false);
     }
 
     /// Whether the client speaks HTTP/1.

@@ -135,6 +135,13 @@ fn written_second(unix: u64) -> [u8; 19] {
     written
 }
 
+/// A field's name with everything around it, in one piece.
+macro_rules! json {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":").as_bytes()
+    };
+}
+
 /// Appends the record as one JSON object and a line end.
 pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, record: &AccessRecord<'_>) {
     out.extend_from_slice(b"{\"time\":\"");
@@ -142,43 +149,49 @@ pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, r
     out.extend_from_slice(b"\",\"id\":\"");
     out.extend_from_slice(&record.id.written());
     out.extend_from_slice(b"\",\"client\":\"");
+    let begins = out.len();
     push_client(out, record.client);
+    let ends = out.len();
     out.extend_from_slice(b"\",\"peer\":\"");
-    push_address(out, record.peer);
+    if record.client.address() == Some(record.peer) {
+        out.extend_from_within(begins..ends);
+    } else {
+        push_address(out, record.peer);
+    }
     out.push(b'"');
-    json_string(out, b"door", record.door.as_bytes(), NAME_LIMIT);
+    json_string(out, json!("door"), record.door.as_bytes(), NAME_LIMIT);
     if let Some(route) = record.route {
-        json_string(out, b"route", route.as_bytes(), NAME_LIMIT);
+        json_string(out, json!("route"), route.as_bytes(), NAME_LIMIT);
     }
-    json_string(out, b"method", record.method.as_str().as_bytes(), METHOD_LIMIT);
-    json_string(out, b"host", record.host.as_bytes(), NAME_LIMIT);
-    json_string(out, b"path", record.path.as_bytes(), PATH_LIMIT);
+    json_string(out, json!("method"), record.method.as_str().as_bytes(), METHOD_LIMIT);
+    json_string(out, json!("host"), record.host.as_bytes(), NAME_LIMIT);
+    json_string(out, json!("path"), record.path.as_bytes(), PATH_LIMIT);
     if let Some(query) = record.query {
-        json_string(out, b"query", query.as_bytes(), PATH_LIMIT);
+        json_string(out, json!("query"), query.as_bytes(), PATH_LIMIT);
     }
-    json_string(out, b"version", version(record.version), NAME_LIMIT);
-    json_name(out, b"tls");
+    json_string(out, json!("version"), version(record.version), NAME_LIMIT);
+    out.extend_from_slice(json!("tls"));
     out.extend_from_slice(if record.tls { b"true" } else { b"false" });
-    json_number(out, b"status", u64::from(record.status));
+    json_number(out, json!("status"), u64::from(record.status));
     if let Some(refusal) = record.refusal {
-        json_string(out, b"cause", refusal.cause().as_bytes(), NAME_LIMIT);
+        json_string(out, json!("cause"), refusal.cause().as_bytes(), NAME_LIMIT);
     }
     if let Some(detail) = record.detail {
-        json_string(out, b"detail", detail.as_bytes(), TEXT_LIMIT);
+        json_string(out, json!("detail"), detail.as_bytes(), TEXT_LIMIT);
     }
-    json_number(out, b"bytes_in", record.bytes_in);
-    json_number(out, b"bytes_out", record.bytes_out);
-    json_name(out, b"seconds");
+    json_number(out, json!("bytes_in"), record.bytes_in);
+    json_number(out, json!("bytes_out"), record.bytes_out);
+    out.extend_from_slice(json!("seconds"));
     push_seconds(out, record.took);
     if let Some(upstream) = record.upstream {
-        json_string(out, b"upstream", upstream.as_bytes(), NAME_LIMIT);
+        json_string(out, json!("upstream"), upstream.as_bytes(), NAME_LIMIT);
     }
     if let Some(first_byte) = record.first_byte {
-        json_name(out, b"upstream_seconds");
+        out.extend_from_slice(json!("upstream_seconds"));
         push_seconds(out, first_byte);
     }
     if let Some(user_agent) = record.user_agent {
-        json_string(out, b"user_agent", user_agent, TEXT_LIMIT);
+        json_string(out, json!("user_agent"), user_agent, TEXT_LIMIT);
     }
     if record.upgraded {
         out.extend_from_slice(b",\"upgraded\":true");
@@ -243,21 +256,15 @@ pub(super) fn push_text(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, r
     out.push(b'\n');
 }
 
-fn json_name(out: &mut Vec<u8>, name: &[u8]) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name);
-    out.extend_from_slice(b"\":");
-}
-
 fn json_string(out: &mut Vec<u8>, name: &[u8], value: &[u8], limit: usize) {
-    json_name(out, name);
+    out.extend_from_slice(name);
     out.push(b'"');
     push_escaped(out, value, limit);
     out.push(b'"');
 }
 
 fn json_number(out: &mut Vec<u8>, name: &[u8], value: u64) {
-    json_name(out, name);
+    out.extend_from_slice(name);
     push_number(out, value);
 }
 
@@ -343,6 +350,9 @@ fn push_number(out: &mut Vec<u8>, value: u64) {
 
 /// Decimal digits, at least `width` (at most 20) of them.
 fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
+    if value < 10 && width == 1 {
+        return out.push(b'0' + value as u8);
+    }
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
     while value > 0 {

@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::target::{Target, TargetTls, Upstream};
+use super::wire::Wire;
 use crate::cert::{UpstreamTlsFailure, explain_failure};
 use crate::model::Refusal;
 
@@ -37,9 +38,9 @@ pub struct UpstreamError {
 #[derive(Debug)]
 pub enum Connected {
     /// Cleartext.
-    Plain(TcpStream),
+    Plain(Wire),
     /// TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 /// Opens a connection.
@@ -56,7 +57,7 @@ pub async fn connect(target: &Target) -> Result<Connected, UpstreamError> {
     }
 }
 
-async fn connect_tcp(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
+async fn connect_tcp(upstream: &Upstream) -> Result<Wire, UpstreamError> {
     match tokio::time::timeout(CONNECT, connect_any(upstream)).await {
         Ok(outcome) => outcome,
         Err(_) => {
@@ -65,7 +66,7 @@ async fn connect_tcp(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
     }
 }
 
-async fn connect_any(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
+async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
     let addresses = upstream.resolved().await;
     let mut last = None;
     for address in addresses.iter() {
@@ -73,7 +74,7 @@ async fn connect_any(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
             Ok(stream) => {
                 // Small writes (WebSocket frames, chunks of an event stream) must not wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
-                return Ok(stream);
+                return Ok(Wire(stream));
             }
             Err(error) => last = Some((address, error)),
         }
@@ -90,7 +91,7 @@ async fn connect_any(upstream: &Upstream) -> Result<TcpStream, UpstreamError> {
     Err(away(refusal, format!("{address}: {error}")))
 }
 
-async fn handshake(stream: TcpStream, tls: &TargetTls, upstream: &Upstream) -> Result<Connected, UpstreamError> {
+async fn handshake(stream: Wire, tls: &TargetTls, upstream: &Upstream) -> Result<Connected, UpstreamError> {
     let endpoint = &upstream.key.endpoint;
     let config = match &tls.config {
         Ok(config) => Arc::clone(config),

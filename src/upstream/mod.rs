@@ -6,9 +6,11 @@ mod hold;
 mod pool;
 mod resolve;
 mod target;
+mod wire;
 
 pub use connect::{Connected, UpstreamError, connect};
 pub use hold::{Hold, HoldError, MOST_HELD};
 pub use pool::Pool;
 pub use resolve::follow;
 pub use target::{Target, TargetTls, Upstream, UpstreamKey};
+pub use wire::Wire;

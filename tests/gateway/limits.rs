@@ -44,6 +44,29 @@ async fn a_body_that_grows_too_large_is_cut_off() {
 }
 
 #[tokio::test]
+async fn who_reads_only_after_sending_still_learns_why_it_was_refused() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", max_body = \"1K\" }}")).await;
+    let length = 20 << 20;
+    let (outside, inside) = (crate::harness::STRANGER, crate::harness::HOME);
+    for (source, framing, status) in [
+        (inside, format!("Content-Length: {length}\r\n\r\n"), "413"),
+        (inside, format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n"), "413"),
+        (outside, format!("Content-Length: {length}\r\n\r\n"), "403"),
+    ] {
+        for client in [edge.client().at(Door::Plain), edge.client()] {
+            let mut raw = client.from(source).raw("shop.home.test").await;
+            raw.send(format!("POST /late HTTP/1.1\r\nHost: shop.home.test\r\n{framing}")).await;
+            for _ in 0..length / (1 << 20) {
+                raw.send(vec![b'a'; 1 << 20]).await;
+            }
+            let said = raw.answer().await;
+            assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{framing}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_a_limit_any_body_passes() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;

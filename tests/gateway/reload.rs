@@ -394,15 +394,15 @@ async fn reloads_leave_nothing_behind() {
         edge.reload().await.accepted();
         assert_eq!(edge.get(&format!("shop{n}.home.test/")).await.status, 200);
     };
-    for n in 0..10 {
+    for n in 0..30 {
         turn(n).await;
     }
     let (memory, descriptors) = (edge.memory(), edge.descriptors());
-    for n in 10..50 {
+    for n in 30..180 {
         turn(n).await;
     }
     let grown = edge.memory().saturating_sub(memory);
-    assert!(grown < 16 << 20, "40 reloads cost {} MiB", grown >> 20);
+    assert!(grown < 16 << 20, "150 reloads cost {} MiB", grown >> 20);
     eventually("the sockets of what vanished to be closed", async || {
         (edge.descriptors() <= descriptors + 4).then_some(())
     })
