@@ -63,12 +63,19 @@ impl Accounts {
     /// The account for a certificate: the kept one, else a new one.
     pub async fn open(&self, spec: &AcmeSpec) -> Result<OpenAccount, Failure> {
         let client = self.client(&spec.ca)?;
-        let _only_one = self.making.lock().await;
         let path = account_path(&self.state, &spec.ca.directory.value);
-        let account = match read_kept(&path)? {
-            Some(kept) => Account::builder_with_http(Box::new(client.clone())).from_credentials(kept.credentials).await,
-            None => return self.make(spec, client, &path).await,
+        let kept = match read_kept(&path)? {
+            Some(kept) => kept,
+            None => {
+                let _only_one = self.making.lock().await;
+                // Somebody else may have made it while we waited.
+                match read_kept(&path)? {
+                    Some(kept) => kept,
+                    None => return self.make(spec, client, &path).await,
+                }
+            }
         };
+        let account = Account::builder_with_http(Box::new(client.clone())).from_credentials(kept.credentials).await;
         let account = account.map_err(|error| explain("account", &error, &client))?;
         Ok(OpenAccount { account, client })
     }

@@ -13,6 +13,7 @@ mod keeper;
 mod look;
 mod order;
 mod pair;
+mod placeless;
 pub mod propagation;
 mod report;
 mod schedule;

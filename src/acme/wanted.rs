@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::order::{key_type_word, name_of};
+use super::placeless::Placeless;
 use super::schedule::{Facts, Lifetime, Unfit};
 use super::state::{CertFolder, CertState, StoredPair};
 use crate::cert::{CertError, Certificate, CertificateOrigin, TlsFactory, read_file};
@@ -36,13 +37,19 @@ pub enum Source {
 }
 
 impl Wanted {
-    /// What there is to do for a certificate of the file.
+    /// What there is to do for a certificate of the file, wherever in it that is written.
     pub fn of(spec: &CertSpec) -> Wanted {
         let source = match &spec.source {
-            CertSource::Acme(order) => Source::Order(order.clone()),
+            CertSource::Acme(order) => {
+                let mut order = order.clone();
+                order.forget_place();
+                Source::Order(order)
+            }
             CertSource::Files { cert, key } => Source::Files { cert: cert.value.clone(), key: key.value.clone() },
         };
-        Wanted { id: Arc::clone(&spec.id.value), source, exports: spec.exports.clone() }
+        let mut exports = spec.exports.clone();
+        exports.forget_place();
+        Wanted { id: Arc::clone(&spec.id.value), source, exports }
     }
 
     /// What is ordered, if it is.

@@ -112,11 +112,8 @@ impl CertificateWorker {
             let id = Arc::clone(&wanted.id);
             let known = before.remove(&id);
             let task = match known {
-                Some(task) if task.wanted == wanted => {
-                    // A task that ended by a fault of its own is not worth a panic here; the log has it.
-                    let _ = task.orders.send(TaskOrder::Look);
-                    task
-                }
+                // One that ended by a fault of its own is begun anew.
+                Some(task) if task.wanted == wanted && task.orders.send(TaskOrder::Look).is_ok() => task,
                 // The old one cleans up before the new one touches the folder.
                 changed => self.keep(wanted, changed.map(|task| task.ended)),
             };

@@ -125,15 +125,19 @@ async fn what_is_not_due_is_renewed_by_force_only() {
 }
 
 #[tokio::test]
-async fn an_import_or_a_reload_leaves_the_certificate_alone() {
+async fn a_comment_in_the_file_disturbs_no_order() {
     let bind = Bind::start(&["home.test"], "hmac-sha256").await;
     let pebble = Pebble::start(bind.server()).await;
-    let site = Site::start(&bind.dns(), &pebble.acme(), "").await;
-    let serial = site.issued().await;
-    site.write(&bind.dns(), &pebble.acme(), "# a comment\n");
-    site.gateway.reload().await.accepted();
-    assert_eq!(site.served().await, serial);
-    assert_eq!(pebble.counted("Issued certificate serial"), 1, "{}", pebble.log());
+    let front = AcmeFront::start(&pebble).await;
+    let site = Site::start(&bind.dns(), &front.acme(), "").await;
+    let text = site.gateway.folder().read("routes.toml");
+    for count in 1..=5 {
+        // Above the table: everything in it moves.
+        site.gateway.write(format!("{}{text}", "# a comment\n".repeat(count)));
+        site.gateway.reload().await.accepted();
+    }
+    site.issued().await;
+    assert_eq!(front.orders().len(), 1, "{:?}", front.calls());
 }
 
 #[tokio::test]
