@@ -119,7 +119,7 @@ impl CaClient {
         let tls = tls.map_err(|error| unreachable(explain_failure(&error).to_string()))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
             .await
-            .map_err(|error| broken(error.to_string()))?;
+            .map_err(|error| broken(super::in_words(&error)))?;
         let connection = tokio::spawn(connection);
         let (mut parts, body) = request.into_parts();
         let method = parts.method.clone();
@@ -130,8 +130,9 @@ impl CaClient {
         parts.headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let answer = sender.send_request(Request::from_parts(parts, body)).await;
         let answer = async {
-            let (parts, body) = answer.map_err(|error| broken(error.to_string()))?.into_parts();
-            let body = Limited::new(body, LARGEST).collect().await.map_err(|error| broken(error.to_string()))?;
+            let (parts, body) = answer.map_err(|error| broken(super::in_words(&error)))?.into_parts();
+            let body = Limited::new(body, LARGEST).collect().await;
+            let body = body.map_err(|error| broken(super::in_words(error.as_ref())))?;
             Ok(Response::from_parts(parts, body.to_bytes()))
         }
         .await;

@@ -53,9 +53,13 @@ fn now() -> i64 {
 
 impl Keeper {
     /// A keeper that has read what is stored. It ends when `stopping`'s sender is gone.
+    ///
+    /// `is_changed`: a person changed what the file says of it, so the pause after failures is over. One that the other side
+    /// asked for is not.
     pub fn new(
         bench: Arc<Bench>,
         wanted: Wanted,
+        is_changed: bool,
         orders: mpsc::UnboundedReceiver<TaskOrder>,
         stopping: watch::Receiver<()>,
     ) -> Keeper {
@@ -78,6 +82,9 @@ impl Keeper {
             are_rights_checked: false,
         };
         keeper.read();
+        if is_changed && keeper.state.asked.is_none() {
+            keeper.state.failures = 0;
+        }
         keeper
     }
 
@@ -141,9 +148,10 @@ impl Keeper {
             self.clear_left_over(false).await;
             self.check_rights(&order).await;
             self.ask_window(&order, false).await;
-            if self.due(&order).at <= now() {
+            let due = self.due(&order);
+            if due.at <= now() {
                 // What fails is remembered and told where it happens.
-                let _ = self.renew(&order).await;
+                let _ = self.renew(&order, due.why.is_by_itself()).await;
             }
             next.push(self.due(&order).at);
             next.extend(self.state.window.as_ref().map(|window| window.again_at));
@@ -180,15 +188,15 @@ impl Keeper {
             let when = moment(due.at);
             return Ok(format!("not due before {when} ({}); --force orders one all the same", due.why));
         }
-        self.renew(&order).await.map_err(|failure| failure.to_string())?;
+        self.renew(&order, false).await.map_err(|failure| failure.to_string())?;
         let Some(Ok(pair)) = &self.pair else { return Err("the certificate is gone again".to_owned()) };
         let until = moment(pair.certificate.not_after().unix_timestamp());
         Ok(format!("issued: serial {}, until {until}", pair.certificate.serial()))
     }
 
-    /// One try, with everything that follows from it.
-    async fn renew(&mut self, order: &AcmeSpec) -> Result<(), Failure> {
-        let outcome = self.obtain(order).await;
+    /// One try, with everything that follows from it. `by_itself`: the schedule wanted it, not a person.
+    async fn renew(&mut self, order: &AcmeSpec, by_itself: bool) -> Result<(), Failure> {
+        let outcome = self.obtain(order, by_itself).await;
         let (bench, state) = (Arc::clone(&self.bench), &mut self.state);
         match outcome {
             Ok(()) => {

@@ -21,6 +21,7 @@ use super::account::{Accounts, OpenAccount};
 use super::dns::{DnsError, DnsProvider};
 use super::http::CaClient;
 use super::propagation::{self, Propagation};
+use super::read_secret;
 use super::state::{CertFolder, CertState, Record};
 use crate::cert::challenge_config;
 use crate::config::{AcmeSpec, ChallengeSpec, DnsSpec, KeyType};
@@ -105,6 +106,7 @@ pub struct Attempt<'a> {
 impl Attempt<'_> {
     /// Orders. Whatever comes of it, [`clear_records`] is due afterwards.
     pub async fn run(&mut self) -> Result<Issue, Failure> {
+        self.read_secrets()?;
         let mut open = self.accounts.open(self.spec).await?;
         if let Some(issue) = self.resume(&open).await {
             return Ok(issue);
@@ -135,6 +137,15 @@ impl Attempt<'_> {
         let cert_pem = order.poll_certificate(&PATIENCE).await;
         let cert_pem = cert_pem.map_err(|error| explain("finalize", &error, &open.client))?;
         Ok(Issue { cert_pem, key_pem: kept.key_pem })
+    }
+
+    /// Before the CA is bothered: without its secret the DNS provider cannot prove anything.
+    fn read_secrets(&self) -> Result<(), Failure> {
+        let ChallengeSpec::Dns(dns) = &self.spec.challenge else { return Ok(()) };
+        for file in dns.token_file.iter().chain(&dns.key_file) {
+            read_secret(&file.value).map_err(|error| Failure::from(DnsError::from(error)))?;
+        }
+        Ok(())
     }
 
     /// The certificate of an order that was not finished, if there is one and it comes to something.

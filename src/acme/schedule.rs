@@ -138,7 +138,7 @@ pub fn due(facts: &Facts) -> Due {
         wait_until(last + back_off(failures, facts.seed), Waits::Failures(failures));
         wait_until(last + asked.unwrap_or(0).clamp(0, ASKED_LONGEST), Waits::Asked);
     }
-    if let (Some(last), 1..) = (facts.last_issue, facts.rushes) {
+    if let (Some(last), 1.., true) = (facts.last_issue, facts.rushes, why.is_by_itself()) {
         wait_until(last.min(facts.now) + back_off(facts.rushes, facts.seed), Waits::Rushes(facts.rushes));
     }
     due
@@ -207,6 +207,16 @@ fn dice(seed: u64, salt: u64, sides: i64) -> i64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^= mixed >> 31;
     i64::try_from(mixed % sides.max(1).cast_unsigned()).unwrap_or(0)
+}
+
+impl Why {
+    /// Whether time brings it about, rather than a person who changed the file.
+    pub fn is_by_itself(self) -> bool {
+        match self {
+            Why::Window | Why::TwoThirds | Why::Days(_) => true,
+            Why::Missing | Why::Unfit(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Why {

@@ -158,10 +158,11 @@ impl CertificateWorker {
         let (running, stopping) = watch::channel(());
         let (bench, kept) = (Arc::clone(&self.bench), wanted.clone());
         let ended = tokio::spawn(async move {
+            let is_changed = previous.is_some();
             if let Some(previous) = previous {
                 let _ = previous.await;
             }
-            Keeper::new(bench, kept, inbox, stopping).run().await;
+            Keeper::new(bench, kept, is_changed, inbox, stopping).run().await;
         });
         Task { wanted, orders, _running: running, ended }
     }

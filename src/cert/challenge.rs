@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, SanType};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::{CertError, crypto};
 
@@ -22,12 +23,14 @@ pub fn challenge_config(name: &str, digest: &[u8; 32]) -> Result<Arc<ServerConfi
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let certificate = params.self_signed(&key).map_err(mint)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let key = crypto().key_provider.load_private_key(key).map_err(CertError::Tls)?;
+    // Not `with_single_cert`: that one refuses the very extension that the CA looks for.
+    let shown = CertifiedKey::new(vec![certificate.der().clone()], key);
     let mut config = ServerConfig::builder_with_provider(crypto().clone())
         .with_safe_default_protocol_versions()
         .map_err(CertError::Tls)?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .map_err(CertError::Tls)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
     config.alpn_protocols = vec![ACME_TLS.to_vec()];
     // No ticket: a session of this handshake is nobody's to resume.
     config.send_tls13_tickets = 0;

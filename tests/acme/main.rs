@@ -9,9 +9,16 @@ mod harness;
 mod rigs;
 
 mod ca;
+mod challenges;
 mod cloudflare;
 mod exec;
+mod export;
+mod import;
+mod options;
 mod propagation;
+mod renewal;
 mod rfc2136;
+mod site;
 mod tail;
+mod trouble;
 mod written;

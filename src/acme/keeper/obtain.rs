@@ -30,7 +30,7 @@ fn stopped() -> Failure {
 
 impl Keeper {
     /// From the CA to the disk.
-    pub(super) async fn obtain(&mut self, order: &AcmeSpec) -> Result<(), Failure> {
+    pub(super) async fn obtain(&mut self, order: &AcmeSpec, by_itself: bool) -> Result<(), Failure> {
         let begun = now();
         let pair = match self.unsaved.take() {
             Some(pair) => pair,
@@ -57,7 +57,7 @@ impl Keeper {
         }
         let before = self.pair.as_ref().and_then(|pair| pair.as_ref().ok()).map(|pair| &pair.certificate);
         let rushed = match (before, &self.state.issued) {
-            (Some(before), Some(issued)) => {
+            (Some(before), Some(issued)) if by_itself => {
                 let life =
                     Lifetime { from: before.not_before().unix_timestamp(), until: before.not_after().unix_timestamp() };
                 is_rush(life, issued.at, begun)
