@@ -133,21 +133,23 @@ impl Connection {
     pub fn sweep(&self, tick: u32) {
         let (phase, since) = self.activity.phase();
         let spent = tick.saturating_sub(since);
-        if self.activity.is_blocked() && self.streams.get() == 0 {
+        let is_free = self.streams.get() == 0;
+        let is_over = match (self.closing_since.get(), phase) {
             // The end of an answer, or of a farewell, that the client is slow to take.
-            if spent >= UNREAD {
-                self.abort();
+            _ if is_free && self.activity.is_blocked() => spent >= UNREAD,
+            (Some(closing), _) => is_free && tick.saturating_sub(closing) >= GRACE,
+            (None, Phase::Lingering) => spent >= LINGER,
+            (None, Phase::Head) => is_free && spent >= HEAD,
+            (None, Phase::Idle | Phase::Opening) => {
+                if spent >= IDLE {
+                    self.close(tick);
+                }
+                false
             }
-        } else if let Some(closing) = self.closing_since.get() {
-            if self.streams.get() == 0 && tick.saturating_sub(closing) >= GRACE {
-                self.abort();
-            }
-        } else if phase == Phase::Lingering && spent >= LINGER {
+            (None, Phase::Busy) => false,
+        };
+        if is_over {
             self.abort();
-        } else if phase == Phase::Head && spent >= HEAD && self.streams.get() == 0 {
-            self.abort();
-        } else if matches!(phase, Phase::Idle | Phase::Opening) && spent >= IDLE {
-            self.close(tick);
         }
     }
 
