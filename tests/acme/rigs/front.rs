@@ -167,6 +167,17 @@ async fn respond(state: &Mutex<State>, request: Request<Bytes>) -> Answer {
     let (mut head, mut body) = passed.into_parts();
     head.headers.remove("content-length");
     head.headers.remove("transfer-encoding");
+    if is_bad_nonce(&body) {
+        // Pebble refuses some nonces for the exercise; the same request comes again, and that one counts.
+        let mut state = state.lock().expect("no test panicked with it");
+        let call = format!("POST {path}");
+        if let Some(at) = state.calls.iter().rposition(|known| *known == call) {
+            state.calls.remove(at);
+        }
+        if path.contains("order-plz") {
+            state.orders.pop();
+        }
+    }
     if path.contains("order-plz") && head.status.is_success() {
         // A CA that takes note of these says so (RFC 9773 §5).
         let mut made: Value = serde_json::from_slice(&body).expect("an order");
@@ -182,6 +193,10 @@ async fn respond(state: &Mutex<State>, request: Request<Bytes>) -> Answer {
         body = extended(&body, &state.lock().expect("no test panicked with it"));
     }
     Some(Response::from_parts(head, Full::new(body)))
+}
+
+fn is_bad_nonce(answer: &Bytes) -> bool {
+    answer.windows(8).any(|word| word == b"badNonce")
 }
 
 fn absent(absence: Absence) -> Answer {
