@@ -1,5 +1,5 @@
 //! The client's socket as hyper reads and writes it, with a note of when a request head began: the sweeper ends heads that
-//! take too long. Passes bytes through, copies none.
+//! take too long. Keeps no bytes itself.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,8 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use crate::upstream::Wire;
+use super::sealing::Sealing;
+use crate::upstream::{Wire, poll_write_pieces};
 
 /// What a client connection is doing, as far as its bytes tell. Shared with the socket, which must be `Send` for upgrades;
 /// touched by one core only, so plain loads and stores suffice.
@@ -21,6 +22,7 @@ pub struct Activity {
     since: AtomicU32,
     is_blocked: AtomicBool,
     is_owed: AtomicBool,
+    turn: AtomicU32,
 }
 
 /// Phases of a client connection.
@@ -63,6 +65,15 @@ impl Activity {
         self.is_owed.store(is_owed, Ordering::Relaxed);
     }
 
+    /// Begins another turn: one poll of the whole connection.
+    pub fn begin_turn(&self) {
+        self.turn.store(self.turn().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    fn turn(&self) -> u32 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
     /// Notes what a write came to: one that was taken is progress.
     fn wrote<T>(&self, polled: &Poll<io::Result<T>>, clock: &Clock) {
         match polled {
@@ -103,60 +114,66 @@ pub struct ClientIo {
     socket: Socket,
     activity: Arc<Activity>,
     clock: Arc<Clock>,
-    gathered: Option<Gathered>,
     is_shut: bool,
 }
 
-/// Small writes of one HTTP/2 connection, kept until the other tasks that are ready have had their turn: the answers of many
-/// streams leave in one TLS record and one system call.
-#[derive(Default)]
-struct Gathered {
-    bytes: Vec<u8>,
-    sent: usize,
-    is_put_off: bool,
-}
-
-/// Bytes that are gathered at most; a larger write goes to the socket itself, uncopied.
-const MOST_GATHERED: usize = 16 * 1024;
-
 enum Socket {
     Plain(Wire),
-    Tls(Box<TlsStream<Wire>>),
+    Tls(Box<Tls>),
+}
+
+struct Tls {
+    stream: TlsStream<Wire>,
+    /// For HTTP/2.
+    sealing: Option<Sealing>,
 }
 
 impl Socket {
-    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Socket::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
     fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Socket::Tls(tls) => match &mut tls.sealing {
+                Some(sealing) => sealing.poll_write(&mut tls.stream, cx, bufs),
+                None => poll_write_pieces(&mut tls.stream, cx, bufs),
+            },
         }
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<io::Result<()>> {
         match self {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tls(tls) => {
+                let Some(sealing) = &mut tls.sealing else { return Pin::new(&mut tls.stream).poll_flush(cx) };
+                let polled = sealing.poll_flush(&mut tls.stream, cx, activity.turn());
+                if activity.phase().0 == Phase::Idle {
+                    sealing.rest();
+                }
+                polled
+            }
+        }
+    }
+
+    fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tls(tls) => match &mut tls.sealing {
+                Some(sealing) => sealing.poll_hand_over(&mut tls.stream, cx),
+                None => Poll::Ready(Ok(())),
+            },
+            Socket::Plain(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
         }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Socket::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buffer),
         }
     }
 
@@ -178,29 +195,13 @@ impl Socket {
 impl ClientIo {
     /// A cleartext socket.
     pub fn plain(stream: Wire, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
-        ClientIo { socket: Socket::Plain(stream), activity, clock, gathered: None, is_shut: false }
+        ClientIo { socket: Socket::Plain(stream), activity, clock, is_shut: false }
     }
 
-    /// A TLS socket. `is_gathering`: see [`Gathered`]; for HTTP/2.
-    pub fn tls(stream: TlsStream<Wire>, is_gathering: bool, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
-        let gathered = is_gathering.then(Gathered::default);
-        ClientIo { socket: Socket::Tls(Box::new(stream)), activity, clock, gathered, is_shut: false }
-    }
-
-    /// Hands what was gathered to the socket.
-    fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(gathered) = &mut self.gathered else { return Poll::Ready(Ok(())) };
-        while gathered.sent < gathered.bytes.len() {
-            let polled = self.socket.poll_write(cx, &gathered.bytes[gathered.sent..]);
-            self.activity.wrote(&polled, &self.clock);
-            match ready!(polled)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => gathered.sent += written,
-            }
-        }
-        // An idle connection holds no buffer.
-        *gathered = Gathered::default();
-        Poll::Ready(Ok(()))
+    /// A TLS socket. `is_sealing`: see [`Sealing`]; for HTTP/2.
+    pub fn tls(stream: TlsStream<Wire>, is_sealing: bool, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+        let sealing = is_sealing.then(Sealing::default);
+        ClientIo { socket: Socket::Tls(Box::new(Tls { stream, sealing })), activity, clock, is_shut: false }
     }
 }
 
@@ -240,20 +241,7 @@ impl hyper::rt::Write for ClientIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if let Some(gathered) = &mut this.gathered {
-            let size: usize = bufs.iter().map(|buf| buf.len()).sum();
-            if gathered.bytes.len() + size <= MOST_GATHERED {
-                bufs.iter().for_each(|buf| gathered.bytes.extend_from_slice(buf));
-                return Poll::Ready(Ok(size));
-            }
-            ready!(this.poll_hand_over(cx))?;
-        }
-        let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
-        let polled = match (filled.next(), filled.next()) {
-            // One slice needs no vector, which the kernel would have to take apart again.
-            (Some(only), None) => this.socket.poll_write(cx, only),
-            _ => this.socket.poll_write_vectored(cx, bufs),
-        };
+        let polled = this.socket.poll_write_vectored(cx, bufs);
         this.activity.wrote(&polled, &this.clock);
         polled
     }
@@ -264,17 +252,7 @@ impl hyper::rt::Write for ClientIo {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(gathered) = &mut this.gathered
-            && !gathered.bytes.is_empty()
-        {
-            if !gathered.is_put_off {
-                gathered.is_put_off = true;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            ready!(this.poll_hand_over(cx))?;
-        }
-        let polled = this.socket.poll_flush(cx);
+        let polled = this.socket.poll_flush(cx, &this.activity);
         this.activity.wrote(&polled, &this.clock);
         polled
     }
@@ -284,7 +262,9 @@ impl hyper::rt::Write for ClientIo {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.is_shut {
-            ready!(this.poll_hand_over(cx))?;
+            let polled = this.socket.poll_hand_over(cx);
+            this.activity.wrote(&polled, &this.clock);
+            ready!(polled)?;
             ready!(this.socket.poll_shutdown(cx))?;
             this.is_shut = true;
             if !this.activity.is_owed.load(Ordering::Relaxed) {

@@ -274,6 +274,7 @@ where
     let mut serving = pin!(serving);
     let mut was_told = false;
     let ended = std::future::poll_fn(|cx: &mut Context<'_>| {
+        connection.activity.begin_turn();
         if connection.is_closing() && !was_told {
             was_told = true;
             shut_down(serving.as_mut());

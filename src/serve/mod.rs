@@ -12,6 +12,7 @@ mod forward;
 mod headers;
 mod request;
 mod respond;
+mod sealing;
 mod tunnel;
 
 pub use core::{Cores, Plant};

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::target::{Target, TargetTls, Upstream};
-use super::wire::Wire;
+use super::wire::{Wire, poll_write_pieces};
 use crate::cert::{UpstreamTlsFailure, explain_failure};
 use crate::model::Refusal;
 
@@ -161,7 +161,7 @@ impl AsyncWrite for Connected {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Connected::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Connected::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Connected::Tls(stream) => poll_write_pieces(stream, cx, &[io::IoSlice::new(buf)]),
         }
     }
 
@@ -170,14 +170,9 @@ impl AsyncWrite for Connected {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
-        if let (Some(only), None) = (filled.next(), filled.next()) {
-            // One slice needs no vector, which the kernel would have to take apart again.
-            return self.poll_write(cx, only);
-        }
         match self.get_mut() {
             Connected::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Connected::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Connected::Tls(stream) => poll_write_pieces(stream, cx, bufs),
         }
     }
 

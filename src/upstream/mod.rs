@@ -13,4 +13,4 @@ pub use hold::{Hold, HoldError, MOST_HELD};
 pub use pool::Pool;
 pub use resolve::follow;
 pub use target::{Target, TargetTls, Upstream, UpstreamKey};
-pub use wire::Wire;
+pub use wire::{Wire, poll_write_pieces, with_pieces};
