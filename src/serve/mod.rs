@@ -10,6 +10,7 @@ mod examine;
 mod exchange;
 mod forward;
 mod headers;
+mod rehearse;
 mod request;
 mod respond;
 mod sealing;
@@ -17,3 +18,5 @@ mod tunnel;
 
 pub use core::{Cores, Plant};
 pub use doors::{Doors, bind};
+pub use examine::Believed;
+pub use rehearse::{Course, End, Rehearsed, rehearse};

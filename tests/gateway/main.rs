@@ -17,6 +17,7 @@ mod http2;
 mod limits;
 mod log;
 mod paths;
+mod promises;
 mod refusals;
 mod reload;
 mod retry;
