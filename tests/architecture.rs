@@ -34,6 +34,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
     ("mimalloc", &["main.rs"]),
+    ("pingora_limits", &["serve/counting.rs"]),
 ];
 
 /// Rooms that are pure: nothing in them waits for anything.

@@ -20,7 +20,7 @@ use crate::cert::{SystemRoots, TlsFactory};
 use crate::config::{Config, Source};
 use crate::model::show_duration;
 use crate::provider::{ContentPrint, Watch};
-use crate::serve::{Cores, Doors, Plant};
+use crate::serve::{Cores, Counts, Doors, Plant};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
 use crate::upstream::follow;
@@ -102,6 +102,7 @@ impl Control {
             cell: cell.clone(),
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
+            counts: Arc::new(Counts::default()),
             via: via_name(&state).into(),
         };
         let cores = Cores::start(workers, &plant).map_err(AppError::Start)?;

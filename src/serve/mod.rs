@@ -5,6 +5,7 @@ mod body;
 mod client_io;
 mod connection;
 mod core;
+mod counting;
 mod doors;
 mod examine;
 mod exchange;
@@ -16,4 +17,5 @@ mod sealing;
 mod tunnel;
 
 pub use core::{Cores, Plant};
+pub use counting::Counts;
 pub use doors::{Doors, bind};

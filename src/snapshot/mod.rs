@@ -8,6 +8,7 @@ mod decide;
 mod diff;
 mod door;
 mod expect;
+mod quota;
 mod route;
 mod table;
 
@@ -21,6 +22,7 @@ pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
 pub use expect::{Broken, broken_promises};
+pub use quota::{Bound, Bounds, Quota};
 pub use route::{Action, Answer, Edits, PathRule, Route};
 pub use table::{Found, RouteTable};
 
@@ -44,6 +46,8 @@ pub struct Snapshot {
     pub certificates: CertTable,
     /// The file's own `allow`.
     pub allow: Allow,
+    /// The file's own `limit` and `in_flight`.
+    pub quota: Quota,
     /// `[metrics]`: address and who may read.
     pub metrics: Option<(SocketAddr, Allow)>,
     /// `[log] access`.

@@ -17,6 +17,7 @@ mod http2;
 mod limits;
 mod log;
 mod paths;
+mod quotas;
 mod refusals;
 mod reload;
 mod retry;
