@@ -287,7 +287,7 @@ pub const PATH: Table = Table {
 pub const EXPECT: Table = Table {
     title: "[[expect]]",
     keys: &[
-        key("from", "a network's name or an address", "\"guest\"", "who asks; default: an address in no network"),
+        key("from", "a network's name, an address, or `anyone`", "\"guest\"", "who asks: every address of it; default: whoever no line names"),
         key("via", "a door's name", "\"tunnel\"", "default: every door that knows the name"),
         key("url", "a URL", "\"https://photos.home.example/\"", "what is asked for"),
         key("method", "an HTTP method", "\"GET\"", "default GET"),

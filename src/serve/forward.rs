@@ -114,7 +114,7 @@ fn check_loop(exchange: &Exchange, parts: &Parts) -> Result<(), Refused> {
 }
 
 /// A body that says it is too large is refused before a byte of it is asked for.
-fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> {
+pub(super) fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> {
     let Some(limit) = route.max_body else { return Ok(()) };
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     match said {
@@ -126,7 +126,7 @@ fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> {
 }
 
 /// The target to send: path and query byte for byte, minus the prefix where the rule says `strip`.
-fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri, Refused> {
+pub(super) fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri, Refused> {
     let wrong = |_| (Refusal::BadRequest, Cow::from("a target that cannot be sent on"));
     let written = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let Some(pattern) = strip else {

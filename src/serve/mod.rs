@@ -12,6 +12,7 @@ mod form;
 mod forward;
 mod grpc;
 mod headers;
+mod rehearse;
 mod replay;
 mod request;
 mod respond;
@@ -20,3 +21,5 @@ mod tunnel;
 
 pub use core::{Cores, Plant};
 pub use doors::{Doors, bind};
+pub use examine::Believed;
+pub use rehearse::{Course, End, Rehearsed, rehearse};

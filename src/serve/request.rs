@@ -115,7 +115,7 @@ fn proof_for(exchange: &Exchange, parts: &http::request::Parts) -> Option<Bytes>
     exchange.core.cell.challenges().answer(parts.uri.path()).cloned()
 }
 
-fn path_of(uri: &http::Uri) -> &str {
+pub(super) fn path_of(uri: &http::Uri) -> &str {
     match uri.path() {
         "" => "/",
         path => path,
@@ -123,7 +123,7 @@ fn path_of(uri: &http::Uri) -> &str {
 }
 
 /// Why a client was denied, for the log and for people at home.
-fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
+pub(super) fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
     match decision.allow.line {
         0 => format!("{client}: nothing says who may enter"),
         line => format!(
@@ -133,7 +133,7 @@ fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
     }
 }
 
-fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<HeaderValue> {
+pub(super) fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<HeaderValue> {
     if host.is_empty() {
         return None;
     }

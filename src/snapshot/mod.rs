@@ -3,12 +3,14 @@
 
 mod cell;
 mod challenges;
+mod classes;
 mod compile;
 mod decide;
 mod diff;
 mod door;
 mod expect;
 mod route;
+mod spellings;
 mod table;
 
 use std::net::SocketAddr;
@@ -16,12 +18,14 @@ use std::sync::Arc;
 
 pub use cell::{ChallengeBoard, Publisher, Shown, SnapshotCell};
 pub use challenges::{CHALLENGE_PATH, Challenges, Proof};
+pub use classes::{AddressClass, AddressRange, address_classes};
 pub use compile::{Parts, compile};
 pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
-pub use expect::{Broken, broken_promises};
+pub use expect::{Broken, broken_promises, is_turned_away};
 pub use route::{Action, Answer, Edits, PathRule, Route};
+pub use spellings::spellings;
 pub use table::{Found, RouteTable};
 
 use crate::cert::CertTable;

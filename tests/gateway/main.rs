@@ -18,6 +18,7 @@ mod http2;
 mod limits;
 mod log;
 mod paths;
+mod promises;
 mod refusals;
 mod reload;
 mod retry;
