@@ -266,7 +266,8 @@ impl Control {
             }
             Err(why) => {
                 self.metrics.reload_refused();
-                let text = format!("{why}\ngeneration {} stays in force\n", before.generation);
+                let text =
+                    format!("{why}\nrefused; generation {} stays in force: nothing has changed\n", before.generation);
                 tracing::error!("reload by {by} refused\n{text}");
                 Answer::refused(text)
             }

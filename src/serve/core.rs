@@ -95,7 +95,7 @@ pub struct Via {
 }
 
 impl Via {
-    fn new(name: &Arc<str>) -> Via {
+    pub(super) fn new(name: &Arc<str>) -> Via {
         let line = |version: &str| {
             HeaderValue::try_from(format!("{version} {name}")).unwrap_or(HeaderValue::from_static("1.1 doorward"))
         };

@@ -32,7 +32,7 @@ pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
     let believed = believe(&listener.door.trust, listener.mode, exchange.peer(), request.headers());
     exchange.client.set(believed.client);
     let is_home = snapshot.networks.knows(believed.client);
-    let audience = Audience::of(request.method(), request.headers(), is_home);
+    let audience = Audience::of(request.method(), request.version(), request.headers(), is_home);
     let handled = decided(exchange, &snapshot, listener, believed, audience, request);
     handled.unwrap_or_else(|(refusal, why)| Handled::Answered(respond::refuse(exchange, &audience, refusal, why)))
 }
@@ -145,7 +145,7 @@ fn proof_for(exchange: &Exchange, parts: &http::request::Parts) -> Option<Bytes>
     exchange.core.cell.challenges().answer(parts.uri.path()).cloned()
 }
 
-fn path_of(uri: &http::Uri) -> &str {
+pub(super) fn path_of(uri: &http::Uri) -> &str {
     match uri.path() {
         "" => "/",
         path => path,
@@ -153,7 +153,7 @@ fn path_of(uri: &http::Uri) -> &str {
 }
 
 /// Why a client was denied, for the log and for people at home.
-fn denied(decision: &Decision<'_>, client: &str) -> String {
+pub(super) fn denied(decision: &Decision<'_>, client: &str) -> String {
     match decision.allow.line {
         0 => format!("{client}: nothing says who may enter"),
         line => format!(
@@ -163,7 +163,7 @@ fn denied(decision: &Decision<'_>, client: &str) -> String {
     }
 }
 
-fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<HeaderValue> {
+pub(super) fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<HeaderValue> {
     if host.is_empty() {
         return None;
     }

@@ -114,10 +114,8 @@ async fn no_more_than_in_flight_are_served_at_a_time() {
     }
     assert_eq!(shop.requests(), 3);
     held.pop();
-    eventually("a place to be free", async || {
-        (edge.get("shop.home.test/again").await.status == 200).then_some(())
-    })
-    .await;
+    eventually("a place to be free", async || (edge.get("shop.home.test/again").await.status == 200).then_some(()))
+        .await;
 }
 
 #[tokio::test]
