@@ -12,5 +12,5 @@ pub use connect::{Connected, UpstreamError, connect};
 pub use hold::{Hold, HoldError, MOST_HELD};
 pub use pool::Pool;
 pub use resolve::follow;
-pub use target::{Target, TargetTls, Upstream, UpstreamKey};
+pub use target::{Failure, Target, TargetTls, Upstream, UpstreamKey};
 pub use wire::{Wire, poll_write_pieces, with_pieces};
