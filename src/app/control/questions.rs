@@ -10,7 +10,7 @@ use super::Control;
 use crate::admin::{Answer, Question};
 use crate::app::explain::{View, explain, explain_incident};
 use crate::telemetry::RequestId;
-use crate::upstream::{Target, connect};
+use crate::upstream::{Protocol, Target, connect};
 
 /// How long an upstream is waited for when somebody asks about it.
 const LOOK_AT_UPSTREAM: Duration = Duration::from_secs(3);
@@ -60,8 +60,11 @@ impl Control {
 /// One connection, as a request would open it, and what came of it.
 async fn state_of(target: &Target) -> String {
     let began = Instant::now();
-    match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(target)).await {
-        Ok(Ok(_)) => format!("up: accepted a connection in {} ms", began.elapsed().as_millis()),
+    match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(target, Protocol::Http2)).await {
+        Ok(Ok((_, protocol))) => {
+            let speaks = if protocol == Protocol::Http2 { ", speaks HTTP/2" } else { "" };
+            format!("up: accepted a connection in {} ms{speaks}", began.elapsed().as_millis())
+        }
         Ok(Err(error)) => format!("down: {}: {}", error.refusal, error.detail),
         Err(_) => format!("down: no connection within {} s", LOOK_AT_UPSTREAM.as_secs()),
     }
