@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::core::Core;
+use super::expect::Wish;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
 use crate::telemetry::{AccessRecord, RequestId};
@@ -61,6 +62,8 @@ pub struct Exchange {
     pub is_complete: Cell<bool>,
     /// Whether it became a tunnel.
     pub is_tunnel: Cell<bool>,
+    /// Whether the upstream wants the body, where the client waits to be asked for it.
+    pub wish: OnceCell<Arc<Wish>>,
     /// What the client owes us.
     pub upload: Upload,
     /// What the upstream owes us, or the client must take.
@@ -97,6 +100,7 @@ impl Exchange {
             bytes_out: Cell::new(0),
             is_complete: Cell::new(false),
             is_tunnel: Cell::new(false),
+            wish: OnceCell::new(),
             upload: Upload::default(),
             download: Wait::default(),
             doomed: Cell::new(None),

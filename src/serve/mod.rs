@@ -8,6 +8,7 @@ mod core;
 mod doors;
 mod examine;
 mod exchange;
+mod expect;
 mod form;
 mod forward;
 mod grpc;
