@@ -6,6 +6,7 @@ mod cert;
 mod check;
 mod demo;
 mod explain;
+mod import;
 mod live;
 mod origin;
 mod overlay;
@@ -55,6 +56,8 @@ enum Order {
     Explain(ExplainWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
     Cert(CertWords),
+    /// Write what another proxy serves as a routes.toml, to standard output
+    Import(ImportWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
     /// Say which version this is
@@ -175,6 +178,25 @@ enum CertOrder {
     },
 }
 
+/// `doorward import`
+#[derive(Args, Debug)]
+#[command(after_help = "Whatever protected a host there and cannot be carried over closes the route here\n\
+                  (`allow = []`), and the file says why: it is never more open than before.")]
+struct ImportWords {
+    #[command(subcommand)]
+    from: ImportOrder,
+}
+
+#[derive(Subcommand, Debug)]
+enum ImportOrder {
+    /// From Nginx Proxy Manager's database, which is only read
+    Npm {
+        /// database.sqlite, or the folder it is in
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+    },
+}
+
 /// `doorward demo`
 #[derive(Args, Debug)]
 #[command(after_help = "Ports on 127.0.0.1: https 8443, http 8080, the tunnel door 8081, metrics 9180;\n\
@@ -216,6 +238,7 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Routes(words) => live::routes(words, &mut screen),
         Order::Explain(words) => explain::explain(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
+        Order::Import(words) => import::import(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
         Order::Version => {
             screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::core::Core;
+use super::counting::Held;
 use super::expect::Wish;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
@@ -62,6 +63,10 @@ pub struct Exchange {
     pub is_complete: Cell<bool>,
     /// Whether it became a tunnel.
     pub is_tunnel: Cell<bool>,
+    /// Seconds after which to ask again, where a refusal knows them.
+    pub retry_after: Cell<Option<u64>>,
+    /// Its places among what its client may have in flight.
+    pub held: RefCell<Vec<Held>>,
     /// Whether the upstream wants the body, where the client waits to be asked for it.
     pub wish: OnceCell<Arc<Wish>>,
     /// What the client owes us.
@@ -100,6 +105,8 @@ impl Exchange {
             bytes_out: Cell::new(0),
             is_complete: Cell::new(false),
             is_tunnel: Cell::new(false),
+            retry_after: Cell::new(None),
+            held: RefCell::default(),
             wish: OnceCell::new(),
             upload: Upload::default(),
             download: Wait::default(),

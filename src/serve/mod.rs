@@ -5,6 +5,7 @@ mod body;
 mod client_io;
 mod connection;
 mod core;
+mod counting;
 mod doors;
 mod examine;
 mod exchange;
@@ -21,6 +22,7 @@ mod sealing;
 mod tunnel;
 
 pub use core::{Cores, Plant};
+pub use counting::Counts;
 pub use doors::{Doors, bind};
 pub use examine::Believed;
 pub use rehearse::{Course, End, Rehearsed, rehearse};
