@@ -9,6 +9,7 @@ mod counting;
 mod doors;
 mod examine;
 mod exchange;
+mod expect;
 mod form;
 mod forward;
 mod grpc;
