@@ -2,12 +2,15 @@
 
 mod certificates;
 mod check;
+mod compare;
 mod control;
 mod explain;
 mod limits;
 mod load;
 mod open;
+mod peer;
 mod table;
+mod trust;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,8 +18,10 @@ use std::sync::Arc;
 
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
+pub use compare::{Answered, Certificate, Compared, Comparison, Difference, IGNORED_HEADERS, compare, names_of};
 pub use explain::{Explanation, explain_file};
 pub use table::{RouteRow, RouteRows, table};
+pub use trust::{Looked, Pinned, TrustError, Trustee, look_at, pin, trustee};
 
 use crate::config::{Config, Faults};
 

@@ -9,6 +9,7 @@ mod factory;
 mod files;
 mod local_ca;
 mod names;
+mod shown;
 mod table;
 mod verify;
 
@@ -22,6 +23,7 @@ pub use error::CertError;
 pub use factory::{TlsFactory, key_exposure};
 pub use files::{private_folder, read as read_file, write as write_file};
 pub use local_ca::LocalCa;
+pub use shown::ShownCertificate;
 pub use table::CertTable;
 pub use verify::{PinMismatch, SystemRoots, UpstreamTlsFailure, client_config, explain_failure};
 
