@@ -14,6 +14,7 @@ pub mod acme;
 pub mod admin;
 pub mod provider;
 pub mod serve;
+pub mod service;
 
 pub mod app;
 

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 9] = [
     &["cert"],
     &["upstream"],
     &["snapshot"],
-    &["serve", "provider", "acme", "admin"],
+    &["serve", "provider", "acme", "admin", "service"],
     &["app"],
     &["cli"],
     &["lib", "main"],
@@ -33,6 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["cli/"]),
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
+    ("listenfd", &["service/"]),
     ("mimalloc", &["main.rs"]),
 ];
 

@@ -46,8 +46,11 @@ enum Order {
     Run(RunWords),
     /// Look through a file for every fault, without serving
     Check(CheckWords),
-    /// Tell the running one to read its file again, and wait for its verdict
+    /// Tell the running one to read its file again, and wait for its verdict; if this is another
+    /// program than the running one, hand over to it
     Reload(LiveWords),
+    /// Replace the running one by this program (or another), without dropping a connection
+    Upgrade(UpgradeWords),
     /// Show the table in force, or the table that a file would make
     Routes(RoutesWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
@@ -70,6 +73,19 @@ struct RunWords {
     /// Cores that serve [default: all it may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+    /// A predecessor waits on standard input; 1: start the one that follows it, 2: be it
+    #[arg(long, value_name = "STEP", hide = true, value_parser = clap::value_parser!(u8).range(1..=2))]
+    follow: Option<u8>,
+}
+
+/// `doorward upgrade`
+#[derive(Args, Debug)]
+struct UpgradeWords {
+    /// The program that takes over [default: this one]
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
 }
 
 /// `doorward check`
@@ -182,6 +198,7 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Run(words) => run::run(words),
         Order::Check(words) => check::check(words, &mut screen),
         Order::Reload(words) => live::reload(words, &mut screen),
+        Order::Upgrade(words) => live::upgrade(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
