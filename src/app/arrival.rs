@@ -27,11 +27,6 @@ impl Arrival {
         Ok(Arrival { inherited: std::mem::take(&mut predecessor.sockets), predecessor: Some(predecessor) })
     }
 
-    /// Whether there is a predecessor.
-    pub fn is_following(&self) -> bool {
-        self.predecessor.is_some()
-    }
-
     /// The lock of the state folder: taken, or handed over.
     pub fn lock(&mut self, state: &Path) -> Result<Option<StateLock>, ServiceError> {
         match &mut self.predecessor {

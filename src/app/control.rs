@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::load::{Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
@@ -60,6 +61,7 @@ pub struct Control {
     metrics_door: Option<(SocketAddr, oneshot::Sender<()>)>,
     local_ca: Option<PathBuf>,
     admin: Option<AdminHandle>,
+    admin_serving: Option<JoinHandle<()>>,
     /// A second handle of every listening socket, for a successor and for the supervisor.
     sockets: HashMap<SocketAddr, TcpListener>,
     lock: Option<StateLock>,
@@ -122,7 +124,7 @@ impl Control {
         let signals = Signals::listen().map_err(AppError::Start)?;
         let (inbox, orders) = mpsc::channel(QUEUE);
         arrival.wait_for_turn()?;
-        let admin = open_socket(&state, inbox, arrival.admin());
+        let (admin, admin_serving) = open_socket(&state, inbox, arrival.admin()).unzip();
         let (announce, stored) = mpsc::channel(certificates::ANNOUNCEMENTS);
         let (factory, roots) = (Arc::clone(&workshop.factory), Arc::clone(&workshop.roots));
         let worker =
@@ -141,6 +143,7 @@ impl Control {
             metrics_door: None,
             local_ca,
             admin,
+            admin_serving,
             sockets: HashMap::new(),
             lock,
             supervisor: Supervisor::from_environment(),
@@ -241,6 +244,7 @@ impl Control {
             "connections": connections,
             "requests_in_flight": exchanges,
             "uptime_seconds": self.began.elapsed().as_secs(),
+            "metrics": snapshot.metrics.as_ref().map(|(address, _)| address.to_string()),
             "listeners": snapshot.listeners.iter().map(|l| format!("{} {}", l.door.name, l.address)).collect::<Vec<_>>(),
         });
         let text = format!(

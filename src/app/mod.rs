@@ -4,6 +4,7 @@ mod arrival;
 mod certificates;
 mod check;
 mod control;
+mod doctor;
 mod limits;
 mod load;
 mod open;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
+pub use doctor::{Finding, Findings, Health, drop_in, examine};
 pub use table::{RouteRow, RouteRows, table};
 
 use crate::config::{Config, Faults};

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::AppError;
 use crate::admin::{AdminHandle, AdminSocket, Order, socket_path};
@@ -68,7 +69,7 @@ pub fn open_socket(
     state: &Path,
     orders: mpsc::Sender<Order>,
     handed: Option<(PathBuf, UnixListener)>,
-) -> Option<AdminHandle> {
+) -> Option<(AdminHandle, JoinHandle<()>)> {
     let path = socket_path(std::env::var_os("RUNTIME_DIRECTORY").as_deref(), state);
     let opened = match handed {
         Some((path, listener)) => AdminSocket::adopt(&path, listener),
@@ -76,12 +77,12 @@ pub fn open_socket(
     };
     match opened.and_then(|socket| Ok((socket.handle()?, socket))) {
         Ok((handle, socket)) => {
-            tokio::spawn(async move {
+            let serving = tokio::spawn(async move {
                 if let Err(error) = socket.serve(orders).await {
                     tracing::warn!(%error, "the admin socket is gone; signals and file changes still reload");
                 }
             });
-            Some(handle)
+            Some((handle, serving))
         }
         Err(error) => {
             tracing::warn!(%error, "no admin socket; signals and file changes still reload");

@@ -1,10 +1,11 @@
 //! The command line: words in, one order carried out, an exit code out.
 //! It prints and asks; what the answers are is decided below. Exit codes: 0 done, 1 refused or not possible,
-//! 2 misunderstood (a wrong word, nobody there to ask, a file that cannot be read).
+//! 2 misunderstood (a wrong word, nobody there to ask, a file that cannot be read), 3 this machine does not let `run` serve.
 
 mod cert;
 mod check;
 mod demo;
+mod doctor;
 mod live;
 mod origin;
 mod overlay;
@@ -51,6 +52,8 @@ enum Order {
     Reload(LiveWords),
     /// Replace the running one by this program (or another), without dropping a connection
     Upgrade(UpgradeWords),
+    /// Look over this machine: ports, rights, DNS, tokens, upstreams; each fault with its mend
+    Doctor(DoctorWords),
     /// Show the table in force, or the table that a file would make
     Routes(RoutesWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
@@ -100,6 +103,22 @@ struct CheckWords {
     /// For programs: one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// `doorward doctor`
+#[derive(Args, Debug)]
+struct DoctorWords {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same, named as elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with = "file", hide = true)]
+    config: Option<PathBuf>,
+    /// Print the lines that the systemd unit needs for this file, for `systemctl edit doorward`
+    #[arg(long, conflicts_with = "json")]
+    unit: bool,
+    #[command(flatten)]
+    live: LiveWords,
 }
 
 /// Where the running one is asked.
@@ -199,6 +218,7 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Check(words) => check::check(words, &mut screen),
         Order::Reload(words) => live::reload(words, &mut screen),
         Order::Upgrade(words) => live::upgrade(words, &mut screen),
+        Order::Doctor(words) => doctor::doctor(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),

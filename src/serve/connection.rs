@@ -82,6 +82,7 @@ pub struct Connection {
     closing_since: Cell<Option<u32>>,
     is_h2: bool,
     is_retiring: Cell<bool>,
+    has_served: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     task: RefCell<Option<AbortHandle>>,
 }
@@ -90,6 +91,7 @@ impl Connection {
     /// An exchange began on it.
     pub fn stream_began(&self) {
         self.streams.set(self.streams.get() + 1);
+        self.has_served.set(true);
         self.activity.enter(Phase::Busy, 0);
     }
 
@@ -125,10 +127,14 @@ impl Connection {
         }
     }
 
-    /// Asks it to end where its client cannot lose a request by it: HTTP/2 with a GOAWAY, HTTP/1 with its next answer. To
-    /// close an idle HTTP/1 connection would meet the request that is on its way (RFC 9112 §9.6).
+    /// Asks it to end where its client cannot lose a request by it: HTTP/1 with its next answer, HTTP/2 with a GOAWAY, but not
+    /// before its first request. To close an idle HTTP/1 connection would meet the request that is on its way (RFC 9112
+    /// §9.6), and clients take a GOAWAY in answer to their first request for a fault.
     pub fn retire(&self, tick: u32) {
-        if self.is_h2 { self.close(tick) } else { self.is_retiring.set(true) }
+        self.is_retiring.set(true);
+        if self.is_h2 && self.has_served.get() {
+            self.close(tick);
+        }
     }
 
     /// Cuts it.
@@ -164,7 +170,7 @@ impl Connection {
 
     /// Tells the client that this is the last answer here, if it is: the connection is closed behind it.
     fn mark_last(&self, response: &mut Response<ResponseBody>) {
-        if self.is_retiring.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if self.is_retiring.get() && !self.is_h2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -212,6 +218,7 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
         closing_since: Cell::new(None),
         is_h2,
         is_retiring: Cell::new(false),
+        has_served: Cell::new(false),
         waker: RefCell::default(),
         task: RefCell::default(),
     });
@@ -357,6 +364,9 @@ impl Service<Request<Incoming>> for Gateway {
         let exchange = Exchange::begin(&self.core, &self.connection, &request);
         if request.version() == Version::HTTP_2 {
             self.stream.replace(Some(Rc::clone(&exchange)));
+            if self.connection.is_retiring.get() {
+                self.connection.close(self.core.tick());
+            }
         }
         match request::handle(&exchange, request) {
             Handled::Answered(mut response) => {

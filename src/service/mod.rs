@@ -4,17 +4,17 @@
 mod activation;
 mod channel;
 mod lock;
-mod notify;
 mod predecessor;
 mod successor;
+mod supervisor;
 
 use std::path::PathBuf;
 
 pub use activation::{Inherited, fallback_of};
 pub use lock::StateLock;
-pub use notify::Supervisor;
 pub use predecessor::Predecessor;
 pub use successor::{Estate, Successor};
+pub use supervisor::Supervisor;
 
 /// Why a hand-over did not come about, or a service cannot begin.
 #[derive(Debug, thiserror::Error)]

@@ -22,6 +22,8 @@ mod reload;
 mod retry;
 mod routing;
 mod storm;
+mod supervised;
 mod tls;
+mod upgrade;
 mod upstream_tls;
 mod websocket;

@@ -1,8 +1,13 @@
 //! The two ways to end: stopped, or followed by another process. Either way what is in flight finishes, within a bound.
 
+use std::time::Duration;
+
 use super::{Control, LOOK};
-use crate::admin::{Signal, Signals};
+use crate::admin::{Answer, Signal, Signals};
 use crate::model::show_duration;
+
+/// How long whoever asked for a hand-over may take to read the answer.
+const ANSWERED: Duration = Duration::from_secs(2);
 
 impl Control {
     /// Stops accepting, lets what is in flight finish within `[drain] stop`, and leaves. A second signal leaves at once.
@@ -37,6 +42,9 @@ impl Control {
     pub(super) async fn leave(&mut self) {
         let drain = self.cell.load().drain;
         self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            let _ = order.answer.send(Answer::refused("another process has taken over; ask again\n"));
+        }
         self.doors.rest().await;
         self.cores.retire();
         let (exchanges, connections) = self.cores.in_flight();
@@ -55,6 +63,10 @@ impl Control {
                     () = told_to_stop(&mut self.signals) => tracing::warn!("left at once by a second signal"),
                 }
             }
+        }
+        if let Some(serving) = self.admin_serving.take() {
+            // Who asked for the hand-over is told before this process ends.
+            let _ = tokio::time::timeout(ANSWERED, serving).await;
         }
         self.close_rest();
     }
