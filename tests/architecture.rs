@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 9] = [
     &["cert"],
     &["upstream"],
     &["snapshot"],
-    &["serve", "provider", "acme", "admin", "service"],
+    &["serve", "provider", "acme", "admin", "import", "service"],
     &["app"],
     &["cli"],
     &["lib", "main"],
@@ -35,6 +35,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hickory_proto", &["acme/"]),
     ("listenfd", &["service/"]),
     ("mimalloc", &["main.rs"]),
+    ("pingora_limits", &["serve/counting.rs"]),
+    ("rusqlite", &["import/"]),
+    ("toml_edit", &["config/", "import/text.rs"]),
 ];
 
 /// Rooms that are pure: nothing in them waits for anything.

@@ -5,6 +5,7 @@ mod certificates;
 mod ending;
 mod handover;
 mod heartbeat;
+mod questions;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -25,7 +26,7 @@ use crate::admin::{AdminHandle, Answer, Command, Order, Signal, Signals, serve_m
 use crate::cert::SystemRoots;
 use crate::config::{Config, Source};
 use crate::provider::{ContentPrint, Watch};
-use crate::serve::{Cores, Doors, Plant};
+use crate::serve::{Cores, Counts, Doors, Plant};
 use crate::service::{Inherited, StateLock, Supervisor};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
@@ -76,6 +77,7 @@ pub struct Control {
     began: Instant,
     worker: CertificateWorker,
     stored: mpsc::Receiver<Stored>,
+    via: Arc<str>,
 }
 
 /// What files held when they were last read.
@@ -113,11 +115,13 @@ impl Control {
             .map_err(|error| AppError::Start(std::io::Error::other(error)))?;
         metrics.watch_access_log(&access_log);
         let (cell, publisher) = SnapshotCell::new(snapshot);
+        let via: Arc<str> = via_name(&state).into();
         let plant = Plant {
             cell: cell.clone(),
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
-            via: via_name(&state).into(),
+            counts: Arc::new(Counts::default()),
+            via: Arc::clone(&via),
         };
         let cores = Cores::start(workers, &plant).map_err(AppError::Start)?;
         let doors = Doors::start(cell.clone(), cores.clone(), Arc::clone(&metrics)).map_err(AppError::Start)?;
@@ -157,6 +161,7 @@ impl Control {
             began,
             worker,
             stored,
+            via,
         };
         control.watch.set_files(control.files.clone(), &Seen::new());
         control.put_to_use(bound, &[]);
@@ -200,6 +205,7 @@ impl Control {
                     Command::ReloadAs { program } if self.is_other_program(&program).await => {
                         if self.upgrade(&program, answer).await { return }
                     }
+                    Command::Explain { question } => self.explain(question, answer),
                     command => drop(answer.send(self.carry_out(command).await)),
                 },
                 Some(stored) = self.stored.recv() => self.put_stored_in_force(stored).await,
@@ -228,7 +234,8 @@ impl Control {
             Command::Status => self.status(),
             Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
             Command::Certificates => self.certificates().await,
-            Command::Renew { .. } | Command::Upgrade { .. } => Answer::refused("this is answered when it is done"),
+            Command::Incident { id } => self.incident(&id),
+            Command::Renew { .. } | Command::Explain { .. } | Command::Upgrade { .. } => Answer::refused("answered when it is done"),
         }
     }
 
@@ -297,7 +304,8 @@ impl Control {
             }
             Err(why) => {
                 self.metrics.reload_refused();
-                let text = format!("{why}\ngeneration {} stays in force\n", before.generation);
+                let text =
+                    format!("{why}\nrefused; generation {} stays in force: nothing has changed\n", before.generation);
                 tracing::error!("reload by {by} refused\n{text}");
                 self.supervisor.ready(&format!("{}; the file as it is now is refused", self.in_a_line()));
                 Answer::refused(text)

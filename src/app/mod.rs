@@ -5,6 +5,7 @@ mod certificates;
 mod check;
 mod control;
 mod doctor;
+mod explain;
 mod limits;
 mod load;
 mod open;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
 pub use doctor::{Finding, Findings, Health, drop_in, examine};
+pub use explain::{Explanation, explain_file};
 pub use table::{RouteRow, RouteRows, table};
 
 use crate::config::{Config, Faults};

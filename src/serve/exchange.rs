@@ -14,6 +14,8 @@ use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::core::Core;
+use super::counting::Held;
+use super::expect::Wish;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
 use crate::telemetry::{AccessRecord, RequestId};
@@ -61,6 +63,12 @@ pub struct Exchange {
     pub is_complete: Cell<bool>,
     /// Whether it became a tunnel.
     pub is_tunnel: Cell<bool>,
+    /// Seconds after which to ask again, where a refusal knows them.
+    pub retry_after: Cell<Option<u64>>,
+    /// Its places among what its client may have in flight.
+    pub held: RefCell<Vec<Held>>,
+    /// Whether the upstream wants the body, where the client waits to be asked for it.
+    pub wish: OnceCell<Arc<Wish>>,
     /// What the client owes us.
     pub upload: Upload,
     /// What the upstream owes us, or the client must take.
@@ -97,6 +105,9 @@ impl Exchange {
             bytes_out: Cell::new(0),
             is_complete: Cell::new(false),
             is_tunnel: Cell::new(false),
+            retry_after: Cell::new(None),
+            held: RefCell::default(),
+            wish: OnceCell::new(),
             upload: Upload::default(),
             download: Wait::default(),
             doomed: Cell::new(None),
@@ -285,12 +296,26 @@ pub struct Upload {
     waited: Cell<Duration>,
     received: Cell<u64>,
     is_expired: Cell<bool>,
+    /// Set for a conversation: how long both sides may be silent. Nobody's speed is judged in one.
+    conversation: Cell<Option<Duration>>,
     /// Whether the body was read to its end, or there is none.
     pub is_done: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Upload {
+    /// Takes the body for one side of a conversation (a gRPC stream), which may pause.
+    pub fn converses(&self, limit: Duration) {
+        self.conversation.set(Some(limit));
+    }
+
+    /// The other side of a conversation said something.
+    pub fn hears(&self, now: Instant) {
+        if self.conversation.get().is_some() && self.waiting_since.get().is_some() {
+            self.waiting_since.set(Some(now));
+        }
+    }
+
     /// The body has nothing for us now.
     pub fn wait(&self, now: Instant, cx: &Context<'_>) {
         if self.waiting_since.get().is_none() {
@@ -305,7 +330,7 @@ impl Upload {
             self.waited.set(self.waited.get() + now.saturating_duration_since(since));
         }
         self.received.set(self.received.get() + bytes as u64);
-        if self.waited.get() >= BODY_SILENCE {
+        if self.waited.get() >= BODY_SILENCE && self.conversation.get().is_none() {
             self.judge();
         }
     }
@@ -322,7 +347,11 @@ impl Upload {
     fn sweep(&self, now: Instant) {
         let Some(since) = self.waiting_since.get() else { return };
         let silent = now.saturating_duration_since(since);
-        if silent >= BODY_SILENCE {
+        if let Some(limit) = self.conversation.get() {
+            if silent >= limit {
+                self.expire();
+            }
+        } else if silent >= BODY_SILENCE {
             self.expire();
         } else if self.waited.get() + silent >= BODY_SILENCE {
             self.waited.set(self.waited.get() + silent);

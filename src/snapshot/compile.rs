@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 
 use super::Snapshot;
 use super::door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
+use super::quota::Quota;
 use super::route::{Action, Answer, Edits, PathRule, Route};
 use super::table::RouteTable;
 use crate::cert::{CertTable, SystemRoots, client_config};
@@ -67,6 +68,7 @@ pub fn compile(parts: Parts<'_>) -> Snapshot {
         routes: RouteTable::new(routes),
         certificates,
         allow: allow_file,
+        quota: Quota::of(&config.quota, &AllowPlace::File),
         metrics: metrics_door,
         access_log: config.log.access,
         drain: config.drain,
@@ -99,7 +101,7 @@ fn allow(spec: &AllowSpec, place: AllowPlace, networks: &NetworkSet) -> Allow {
 }
 
 fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
-    let DoorSpec { name, https, http, public_names, trust, peers, allow: allow_spec } = spec;
+    let DoorSpec { name, https, http, public_names, trust, peers, allow: allow_spec, quota } = spec;
     let place = || AllowPlace::Door(Arc::clone(&name.value));
     let door = Arc::new(Door {
         name: Arc::clone(&name.value),
@@ -111,6 +113,7 @@ fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
             TrustSpec::Peers(spec) => Trust::Peers(allow(spec, place(), networks).list),
         },
         allow: allow_spec.as_ref().map(|spec| allow(spec, place(), networks)),
+        quota: Quota::of(quota, &place()),
     });
     let cleartext = |address: SocketAddr| {
         let same_host = https.iter().find(|other| other.value.ip() == address.ip());
@@ -129,6 +132,7 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         public,
         to,
         allow: allow_spec,
+        quota,
         max_body,
         idle,
         hsts,
@@ -150,6 +154,8 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         public: public.iter().map(|name| name.value.clone()).collect(),
         target: to.as_ref().map(|to| targets.find(to, &name.value, local)),
         allow: allow_spec.as_ref().map(|spec| allow(spec, AllowPlace::Route(Arc::clone(&name.value)), networks)),
+        quota: Quota::of(quota, &AllowPlace::Route(Arc::clone(&name.value))),
+        number: number_of(&name.value),
         guards_paths: paths.iter().any(|rule| rule.allow.is_some()),
         paths,
         max_body: *max_body,
@@ -161,6 +167,14 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         response_edits: edits(&headers.response),
         metrics: metrics.route(&name.value),
     }
+}
+
+/// The standard hasher begins with the same keys each time.
+fn number_of(name: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn edits(spec: &HeaderEdits) -> Edits {
@@ -175,12 +189,13 @@ fn path_rule(
     networks: &NetworkSet,
     targets: &mut Targets<'_>,
 ) -> PathRule {
-    let PathSpec { pattern, allow: allow_spec, action } = spec;
+    let PathSpec { pattern, allow: allow_spec, quota, action } = spec;
     let place = || AllowPlace::Path(Arc::clone(route), pattern.value.to_string().into());
     PathRule {
         pattern: pattern.value.clone(),
         line: pattern.line,
         allow: allow_spec.as_ref().map(|spec| allow(spec, place(), networks)),
+        quota: Quota::of(quota, &place()),
         action: match action {
             ActionSpec::Forward { to, strip } => {
                 Action::Forward { target: to.as_ref().map(|to| targets.find(to, route, local)), strip: *strip }
@@ -215,11 +230,14 @@ struct Targets<'a> {
     upstreams: HashMap<UpstreamKey, Arc<Upstream>>,
     before: HashMap<TargetKey, Arc<Target>>,
     used: HashMap<TargetKey, Arc<Target>>,
-    configs: HashMap<(VerifySpec, Option<Trusted>), Result<Arc<ClientConfig>, String>>,
+    configs: HashMap<ConfigKey, Result<Arc<ClientConfig>, String>>,
 }
 
 /// The bytes of a `ca` file: a new file under the old name makes a new target.
 type Trusted = Arc<[u8]>;
+
+/// How certificates are judged, whether HTTP/2 is offered, what is trusted.
+type ConfigKey = (VerifySpec, bool, Option<Trusted>);
 
 type TargetKey = (UpstreamKey, Option<Arc<str>>, Option<Trusted>);
 
@@ -240,7 +258,7 @@ impl<'a> Targets<'a> {
             if let Some(tls) = &target.tls {
                 let trusted = tls.trusted.clone();
                 if tls.config.is_ok() {
-                    targets.configs.insert((key.verify.clone(), trusted.clone()), tls.config.clone());
+                    targets.configs.insert((key.verify.clone(), key.http2, trusted.clone()), tls.config.clone());
                     targets.before.insert((key, Some(tls.name.to_str().into()), trusted), Arc::clone(target));
                 }
             } else {
@@ -263,13 +281,14 @@ impl<'a> Targets<'a> {
     }
 
     fn intern(&mut self, spec: &TargetSpec, name: Arc<str>, local: Option<&str>) -> Arc<Target> {
-        let TargetSpec { to, tls_name, verify, hold, via } = spec;
+        let TargetSpec { to, tls_name, verify, hold, http2, via } = spec;
         let endpoint = to.value.clone();
         let key = UpstreamKey {
             name,
             endpoint: endpoint.clone(),
             verify: verify.clone(),
             hold: hold.as_ref().map(|hold| hold.value),
+            http2: *http2,
             via: *via,
         };
         let tls = (endpoint.scheme == Scheme::Https)
@@ -287,7 +306,8 @@ impl<'a> Targets<'a> {
             Some(target) => target,
             None => {
                 let upstream = self.upstream(key);
-                let tls = tls.map(|name| TargetTls { name, config: self.config(verify, trusted.clone()), trusted });
+                let tls =
+                    tls.map(|name| TargetTls { name, config: self.config(verify, *http2, trusted.clone()), trusted });
                 Arc::new(Target::new(upstream, tls))
             }
         };
@@ -304,10 +324,16 @@ impl<'a> Targets<'a> {
         Arc::clone(made)
     }
 
-    fn config(&mut self, verify: &VerifySpec, trusted: Option<Trusted>) -> Result<Arc<ClientConfig>, String> {
+    fn config(
+        &mut self,
+        verify: &VerifySpec,
+        http2: bool,
+        trusted: Option<Trusted>,
+    ) -> Result<Arc<ClientConfig>, String> {
         let roots = self.roots;
-        let make = || client_config(verify, roots, &[b"http/1.1"]).map_err(|error| error.to_string());
-        self.configs.entry((verify.clone(), trusted)).or_insert_with(make).clone()
+        let offered: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        let make = || client_config(verify, roots, offered).map_err(|error| error.to_string());
+        self.configs.entry((verify.clone(), http2, trusted)).or_insert_with(make).clone()
     }
 
     fn into_used(self) -> Vec<Arc<Target>> {
@@ -321,6 +347,13 @@ fn unreachable_target(name: &Arc<str>, metrics: &Metrics) -> Arc<Target> {
         host: crate::model::EndpointHost::Ip(std::net::Ipv4Addr::UNSPECIFIED.into()),
         port: 0,
     };
-    let key = UpstreamKey { name: Arc::clone(name), endpoint, verify: VerifySpec::System, hold: None, via: true };
+    let key = UpstreamKey {
+        name: Arc::clone(name),
+        endpoint,
+        verify: VerifySpec::System,
+        hold: None,
+        http2: false,
+        via: true,
+    };
     Arc::new(Target::new(Arc::new(Upstream::new(key, metrics.upstream(name))), None))
 }

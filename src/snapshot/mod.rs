@@ -3,12 +3,15 @@
 
 mod cell;
 mod challenges;
+mod classes;
 mod compile;
 mod decide;
 mod diff;
 mod door;
 mod expect;
+mod quota;
 mod route;
+mod spellings;
 mod table;
 
 use std::net::SocketAddr;
@@ -16,12 +19,15 @@ use std::sync::Arc;
 
 pub use cell::{ChallengeBoard, Publisher, Shown, SnapshotCell};
 pub use challenges::{CHALLENGE_PATH, Challenges, Proof};
+pub use classes::{AddressClass, AddressRange, address_classes};
 pub use compile::{Parts, compile};
 pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
-pub use expect::{Broken, broken_promises};
+pub use expect::{Broken, broken_promises, is_turned_away};
+pub use quota::{Bound, Bounds, Quota};
 pub use route::{Action, Answer, Edits, PathRule, Route};
+pub use spellings::spellings;
 pub use table::{Found, RouteTable};
 
 use crate::cert::CertTable;
@@ -44,6 +50,8 @@ pub struct Snapshot {
     pub certificates: CertTable,
     /// The file's own `allow`.
     pub allow: Allow,
+    /// The file's own `limit` and `in_flight`.
+    pub quota: Quota,
     /// `[metrics]`: address and who may read.
     pub metrics: Option<(SocketAddr, Allow)>,
     /// `[log] access`.
