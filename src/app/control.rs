@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::arrival::Arrival;
 use super::load::{Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
-use super::arrival::Arrival;
 use super::{AppError, RunOptions, Running, limits, table};
 use crate::acme::{CertificateWorker, Stored};
 use crate::admin::{AdminHandle, Answer, Command, Order, Signal, Signals, serve_metrics};
@@ -235,7 +235,9 @@ impl Control {
             Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
             Command::Certificates => self.certificates().await,
             Command::Incident { id } => self.incident(&id),
-            Command::Renew { .. } | Command::Explain { .. } | Command::Upgrade { .. } => Answer::refused("answered when it is done"),
+            Command::Renew { .. } | Command::Explain { .. } | Command::Upgrade { .. } => {
+                Answer::refused("answered when it is done")
+            }
         }
     }
 
@@ -342,7 +344,8 @@ impl Control {
     fn adopt(&mut self, prepared: Prepared, before: &Snapshot) -> Result<String, String> {
         let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = prepared;
         let metrics_at = self.metrics_door.as_ref().map(|(address, _)| *address);
-        let bound = bind_all(&snapshot, &before.listeners, metrics_at, &mut Inherited::default()).map_err(|error| error.to_string())?;
+        let bound = bind_all(&snapshot, &before.listeners, metrics_at, &mut Inherited::default())
+            .map_err(|error| error.to_string())?;
         tell(&warnings, &notices, &config);
         let what = changes(before, &snapshot);
         // Here too: where reloads follow one another closely, the pause for it never comes.

@@ -154,7 +154,11 @@ mod tests {
                     small = { to = \"http://127.0.0.1:1\", public = \"s.example.com\", max_body = \"50M\" }\n";
         let found = tunnel(&of(file));
         assert_eq!(found.len(), 1);
-        assert!(found[0].said.contains("f.example.com") && !found[0].said.contains("s.example.com"), "{}", found[0].said);
+        assert!(
+            found[0].said.contains("f.example.com") && !found[0].said.contains("s.example.com"),
+            "{}",
+            found[0].said
+        );
     }
 
     #[test]
@@ -163,6 +167,9 @@ mod tests {
             Findings { findings: vec![Finding::good("time", "good"), Finding::fault("ports", "taken", "free it")] };
         assert_eq!(findings.health(), Health::Fault);
         let text = findings.to_string();
-        assert!(text.ends_with("FAULT    ports        taken\n                      mend: free it\n1 fault, 0 warnings\n"), "{text}");
+        assert!(
+            text.ends_with("FAULT    ports        taken\n                      mend: free it\n1 fault, 0 warnings\n"),
+            "{text}"
+        );
     }
 }

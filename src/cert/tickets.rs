@@ -126,7 +126,8 @@ impl Tickets {
         // A key's name is no secret: every ticket shows it.
         let key = keys.previous.iter().chain([&keys.current]).find(|key| key.name == *name && key.opens(now))?;
         let mut opened = sealed.to_vec();
-        let plain = key.sealing.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(name), &mut opened).ok()?;
+        let plain =
+            key.sealing.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(name), &mut opened).ok()?;
         let length = plain.len();
         opened.truncate(length);
         Some(opened)

@@ -44,7 +44,9 @@ impl Predecessor {
     /// Starts this program once more and returns at once: who started us does not become the parent of what follows it, the
     /// supervisor does. `arguments` tell it to follow.
     pub fn pass_on(arguments: &[std::ffi::OsString]) -> std::io::Result<()> {
-        let mut command = Command::new("/proc/self/exe");
+        // By its name, so that it is found by it; where that file is gone already, by what runs here.
+        let program = std::env::current_exe().ok().filter(|program| program.is_file());
+        let mut command = Command::new(program.unwrap_or_else(|| PathBuf::from("/proc/self/exe")));
         command.arg0("doorward").args(arguments).stdin(Stdio::inherit()).spawn().map(drop)
     }
 

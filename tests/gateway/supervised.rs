@@ -221,7 +221,8 @@ async fn a_core_that_stands_still_is_named_and_the_watchdog_is_not_fed() {
 #[tokio::test]
 async fn the_unit_is_one_that_systemd_understands_and_gives_little_away() {
     let folder = Folder::new();
-    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/systemd/doorward.service")).unwrap();
+    let unit =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/systemd/doorward.service")).unwrap();
     folder.replace("doorward.service", unit.replace("/usr/bin/doorward", env!("CARGO_BIN_EXE_doorward")));
     let analyze = |arguments: &[&str]| {
         let place = folder.at("doorward.service");

@@ -99,7 +99,8 @@ impl Control {
     pub(super) async fn hand_over(&mut self, program: &Path) -> HandOver {
         let generation = self.cell.load().generation;
         let refused = |why: String| {
-            let text = format!("{}\nversion {} goes on, generation {generation}\n", why.trim_end(), env!("CARGO_PKG_VERSION"));
+            let text =
+                format!("{}\nversion {} goes on, generation {generation}\n", why.trim_end(), env!("CARGO_PKG_VERSION"));
             tracing::error!(program = %program.display(), "the hand-over did not come about\n{text}");
             Answer::refused(text)
         };

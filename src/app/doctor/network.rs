@@ -52,7 +52,8 @@ async fn names(config: &Config) -> Vec<Finding> {
     for (name, is_public) in asked {
         lookups.spawn(async move {
             let found = timeout(PATIENCE, lookup_host((name.as_str(), 443))).await;
-            let addresses: Option<Vec<IpAddr>> = found.ok().and_then(Result::ok).map(|all| all.map(|at| at.ip()).collect());
+            let addresses: Option<Vec<IpAddr>> =
+                found.ok().and_then(Result::ok).map(|all| all.map(|at| at.ip()).collect());
             (name, is_public, addresses)
         });
     }
@@ -63,7 +64,9 @@ async fn names(config: &Config) -> Vec<Finding> {
             // A public name leads to Cloudflare or to the router.
             Some(_) if is_public => others += 1,
             Some(addresses) if addresses.iter().any(|&address| is_ours(address)) => here += 1,
-            Some(addresses) => elsewhere.push(format!("{name} to {}", addresses.first().map_or(String::new(), ToString::to_string))),
+            Some(addresses) => {
+                elsewhere.push(format!("{name} to {}", addresses.first().map_or(String::new(), ToString::to_string)))
+            }
         }
     }
     let mut findings = Vec::new();
@@ -142,7 +145,8 @@ async fn tokens(config: &Config, state: &Path) -> Vec<Finding> {
     for cert in &config.certs {
         let CertSource::Acme(order) = &cert.source else { continue };
         let id = &cert.id.value;
-        let mend = "the token needs Zone.Zone:Read and Zone.DNS:Edit on the zone, and nothing else (docs/certificates.md)";
+        let mend =
+            "the token needs Zone.Zone:Read and Zone.DNS:Edit on the zone, and nothing else (docs/certificates.md)";
         match timeout(RIGHTS, acme::check_credentials(order, state)).await {
             Ok(None) => {}
             Ok(Some(Ok(remarks))) if remarks.is_empty() => {

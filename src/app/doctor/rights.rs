@@ -28,8 +28,11 @@ pub(super) fn ports(config: &Config, served: &[String]) -> Vec<Finding> {
     let metrics = config.metrics.iter().map(|metrics| (metrics.listen.value, "[metrics]".to_owned()));
     let all: Vec<(SocketAddr, String)> = doors.chain(metrics).collect();
     let is_served = |address: &SocketAddr| served.iter().any(|known| *known == address.to_string());
-    let faults: Vec<Finding> =
-        all.iter().filter(|(address, _)| !is_served(address)).filter_map(|(address, what)| port(*address, what)).collect();
+    let faults: Vec<Finding> = all
+        .iter()
+        .filter(|(address, _)| !is_served(address))
+        .filter_map(|(address, what)| port(*address, what))
+        .collect();
     if !faults.is_empty() {
         return faults;
     }
@@ -43,7 +46,8 @@ fn port(address: SocketAddr, what: &str) -> Option<Finding> {
     let said = format!("{address} ({what}): {error}");
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let mend = format!("`ss -ltnp 'sport = :{}'` shows who has it; end that, or write another port", address.port());
+            let mend =
+                format!("`ss -ltnp 'sport = :{}'` shows who has it; end that, or write another port", address.port());
             Finding::fault("ports", said, mend)
         }
         io::ErrorKind::PermissionDenied => Finding::warning(
