@@ -142,6 +142,26 @@ impl Gateway {
         self.serves().await;
     }
 
+    /// Starts the process where it may have so many descriptors open, and waits until it serves.
+    pub async fn start_with_descriptors(&mut self, count: u32) {
+        self.start_under("prlimit", &[&format!("--nofile={count}")]).await;
+    }
+
+    /// Starts the process where a file of its folder is `/etc/hosts`, and waits until it serves. Needs root.
+    pub async fn start_with_hosts(&mut self, file: &str) {
+        let bind = format!("mount --bind '{}' /etc/hosts && exec \"$0\" \"$@\"", self.folder.at(file).display());
+        self.start_under("unshare", &["--mount", "sh", "-c", &bind]).await;
+    }
+
+    /// Starts the process with another program that becomes it.
+    async fn start_under(&mut self, program: &str, arguments: &[&str]) {
+        let mut command = command_of(program, self.folder.path());
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_doorward"));
+        command.args(["run", "--config", "routes.toml", "--state", "state", "--workers", "2"]);
+        self.run(command);
+        self.serves().await;
+    }
+
     /// Starts the process without waiting.
     pub fn launch(&mut self, arguments: &[&str]) {
         let usual = ["run", "--config", "routes.toml", "--state", "state", "--workers", "2"];
