@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
-pub use doctor::{Finding, Findings, Health, drop_in, examine};
 pub use compare::{Answered, Certificate, Compared, Comparison, Difference, IGNORED_HEADERS, compare, names_of};
+pub use doctor::{Finding, Findings, Health, drop_in, examine};
 pub use explain::{Explanation, explain_file};
 pub use table::{RouteRow, RouteRows, table};
 pub use trust::{Looked, Pinned, TrustError, Trustee, look_at, pin, trustee};
