@@ -11,10 +11,11 @@ use http::{HeaderValue, StatusCode};
 use rustls::ClientConfig;
 
 use super::Snapshot;
-use super::door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
+use super::door::{Allow, AllowPlace, Door, Listener};
 use super::quota::Quota;
 use super::route::{Action, Answer, Edits, PathRule, Route};
 use super::table::RouteTable;
+use super::trust::{Mode, Trust};
 use crate::cert::{CertTable, SystemRoots, client_config};
 use crate::config::{
     ActionSpec, AllowEntry, AllowSpec, Config, DoorSpec, HeaderEdits, PathSpec, RouteSpec, TargetSpec, ToSpec,

@@ -9,9 +9,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Snapshot;
-use super::door::{Allow, Listener, Mode};
+use super::door::{Allow, Listener};
 use super::quota::{Bounds, bounds};
 use super::route::{Action, Answer, PathRule, Route};
+use super::trust::Mode;
 use crate::model::{Client, PathPattern, Refusal, is_ambiguous, normalise};
 use crate::upstream::Target;
 

@@ -13,6 +13,7 @@ mod quota;
 mod route;
 mod spellings;
 mod table;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,12 +24,13 @@ pub use classes::{AddressClass, AddressRange, address_classes};
 pub use compile::{Parts, compile};
 pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};
-pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
+pub use door::{Allow, AllowPlace, Door, Listener};
 pub use expect::{Broken, broken_promises, is_turned_away};
 pub use quota::{Bound, Bounds, Quota};
 pub use route::{Action, Answer, Edits, PathRule, Route};
 pub use spellings::spellings;
 pub use table::{Found, RouteTable};
+pub use trust::{Mode, Trust};
 
 use crate::cert::CertTable;
 use crate::config::{AccessFormat, DrainSpec};
