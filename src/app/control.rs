@@ -3,6 +3,7 @@
 
 mod certificates;
 mod questions;
+mod watching;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -14,9 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::load::{Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
-use super::{AppError, RunOptions, Running, limits, table};
+use super::{AppError, RunOptions, Running, limits};
 use crate::acme::{CertificateWorker, Stored};
-use crate::admin::{Answer, Command, Order, Signal, Signals, serve_metrics};
+use crate::admin::{Answer, Order, Signal, Signals, serve_metrics};
 use crate::cert::{SystemRoots, TlsFactory};
 use crate::config::{Config, Source};
 use crate::model::show_duration;
@@ -175,11 +176,7 @@ impl Control {
                     Signal::Stop => return self.stop().await,
                     Signal::Reload => drop(self.reload("SIGHUP").await),
                 },
-                Some(Order { command, answer }) = self.orders.recv() => match command {
-                    Command::Renew { name, force } => self.renew(&name, force, answer),
-                    Command::Explain { question } => self.explain(question, answer),
-                    command => drop(answer.send(self.carry_out(command).await)),
-                },
+                Some(order) = self.orders.recv() => self.obey(order).await,
                 Some(stored) = self.stored.recv() => self.put_stored_in_force(stored).await,
                 changed = self.watch.changed() => self.files_changed(&changed).await,
                 // The local CA mints anew what comes near its end.
@@ -193,42 +190,6 @@ impl Control {
     /// takes a large table apart.
     fn free_retired(&mut self) {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
-    }
-
-    async fn carry_out(&mut self, command: Command) -> Answer {
-        match command {
-            Command::Reload => self.reload("the admin socket").await,
-            Command::Routes => {
-                let rows = table::rows(&self.cell.load());
-                let json = serde_json::to_value(&rows).unwrap_or_default();
-                Answer::done(rows.to_string(), json)
-            }
-            Command::Status => self.status(),
-            Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
-            Command::Certificates => self.certificates().await,
-            Command::Incident { id } => self.incident(&id),
-            Command::Renew { .. } | Command::Explain { .. } => Answer::refused("answered when it is done"),
-        }
-    }
-
-    fn status(&self) -> Answer {
-        let snapshot = self.cell.load();
-        let (exchanges, connections) = self.cores.in_flight();
-        let json = serde_json::json!({
-            "generation": snapshot.generation,
-            "routes": snapshot.routes.len(),
-            "workers": self.cores.count(),
-            "connections": connections,
-            "requests_in_flight": exchanges,
-            "uptime_seconds": self.began.elapsed().as_secs(),
-            "listeners": snapshot.listeners.iter().map(|l| format!("{} {}", l.door.name, l.address)).collect::<Vec<_>>(),
-        });
-        let text = format!(
-            "generation {}: {} routes, {connections} connections, {exchanges} requests in flight\n",
-            snapshot.generation,
-            snapshot.routes.len()
-        );
-        Answer::done(text, json)
     }
 
     /// Some watched file has new content. A change of certificates alone is no reload: the file in force stays.

@@ -7,6 +7,8 @@ mod explain;
 mod limits;
 mod load;
 mod open;
+mod paragraph;
+mod plan;
 mod table;
 
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
 pub use explain::{Explanation, explain_file};
+pub use plan::{Plan, plan_files, refused_json};
 pub use table::{RouteRow, RouteRows, table};
 
 use crate::config::{Config, Faults};

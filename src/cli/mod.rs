@@ -9,15 +9,19 @@ mod explain;
 mod live;
 mod origin;
 mod overlay;
+mod paper;
 mod places;
+mod plan;
 mod run;
 mod screen;
+mod tail;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Faults;
 use screen::Screen;
@@ -51,12 +55,29 @@ enum Order {
     Reload(LiveWords),
     /// Show the table in force, or the table that a file would make
     Routes(RoutesWords),
+    /// Show what a file would change: routes, people, doors, connections
+    Plan(PlanWords),
+    /// Show requests as they end: one line each, and the reason of every failure
+    Tail(TailWords),
+    /// Show what each route does now: rates, times, WebSockets, upstreams
+    Top(TopWords),
     /// Say what would become of a request and why, or what became of one
     Explain(ExplainWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
     Cert(CertWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: paper::Shell,
+    },
+    /// Write the manual pages, one for each command
+    Man {
+        /// Folder for them [default: the main page to standard output]
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
     /// Say which version this is
     Version,
 }
@@ -112,6 +133,62 @@ struct RoutesWords {
     /// The same, named as elsewhere
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
+}
+
+/// `doorward tail`
+#[derive(Args, Debug)]
+struct TailWords {
+    /// Requests of this route only
+    #[arg(value_name = "ROUTE")]
+    route: Option<String>,
+    /// Refusals, faults of upstreams, and what broke off only
+    #[arg(long)]
+    errors: bool,
+    /// End after this many
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    #[command(flatten)]
+    live: LiveWords,
+}
+
+/// `doorward top`
+#[derive(Args, Debug)]
+#[command(after_help = "Keys: r e b w f p n sort by requests, errors, bytes, WebSockets, in flight,\n\
+                  p99, name; / filters, Esc shows all, q ends. Bytes and times are those of\n\
+                  requests that ended; p50 and p99 are upper bounds, from a histogram.")]
+struct TopWords {
+    /// Print one look and end
+    #[arg(long)]
+    once: bool,
+    /// Seconds between looks
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=60))]
+    interval: u16,
+    /// What comes first
+    #[arg(long, value_enum, default_value_t)]
+    sort: top::Sort,
+    /// Routes whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    #[command(flatten)]
+    live: LiveWords,
+}
+
+/// `doorward plan`
+#[derive(Args, Debug)]
+#[command(after_help = "Exit codes: 0 the file would be accepted, 1 it would be refused, 2 misunderstood or\n\
+                  nobody there to ask; with --exit-code, 3 it would be accepted and change something.")]
+struct PlanWords {
+    /// The new file
+    #[arg(value_name = "NEW")]
+    file: Option<PathBuf>,
+    /// A file to compare with instead of what is in force
+    #[arg(long, value_name = "CURRENT")]
+    config: Option<PathBuf>,
+    /// Exit with 3 if something would change
+    #[arg(long)]
+    exit_code: bool,
     #[command(flatten)]
     live: LiveWords,
 }
@@ -214,6 +291,11 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Check(words) => check::check(words, &mut screen),
         Order::Reload(words) => live::reload(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
+        Order::Plan(words) => plan::plan(words, &mut screen),
+        Order::Completions { shell } => paper::completions(shell, &mut Words::command()),
+        Order::Man { folder } => paper::man(folder.as_deref(), Words::command()),
+        Order::Tail(words) => tail::tail(words, &mut screen),
+        Order::Top(words) => top::top(words, &mut screen),
         Order::Explain(words) => explain::explain(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),

@@ -2,6 +2,7 @@
 //! core with a single timer.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Version};
+use serde::Serialize;
 use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -217,6 +219,34 @@ impl Core {
         }
     }
 
+    /// What this core would have to end if a snapshot were in force.
+    fn foresee(&self, snapshot: &Snapshot) -> Foreseen {
+        let mut seen = Foreseen::default();
+        for exchange in self.living_exchanges() {
+            let ends = usize::from(!request::still_stands(snapshot, &exchange));
+            let is_websocket = usize::from(exchange.is_tunnel.get());
+            seen.requests += 1;
+            seen.requests_ending += ends;
+            seen.websockets += is_websocket;
+            seen.websockets_ending += ends * is_websocket;
+        }
+        for connection in self.open_connections() {
+            seen.connections += 1;
+            seen.connections_closing += usize::from(snapshot.listener(connection.listener.address).is_none());
+        }
+        seen
+    }
+
+    /// What is in flight, by route.
+    fn by_route(&self) -> HashMap<Arc<str>, usize> {
+        let mut counted = HashMap::new();
+        for exchange in self.living_exchanges() {
+            let name = exchange.route.get().map_or_else(|| Arc::from(NO_ROUTE), |route| Arc::clone(&route.name));
+            *counted.entry(name).or_insert(0) += 1;
+        }
+        counted
+    }
+
     async fn cut_all(&self) {
         for exchange in self.living_exchanges() {
             exchange.cut();
@@ -240,8 +270,27 @@ impl Core {
 enum Order {
     Serve(StdTcpStream, SocketAddr, Listener),
     Published,
+    Foresee(Arc<Snapshot>, mpsc::UnboundedSender<Foreseen>),
+    ByRoute(mpsc::UnboundedSender<HashMap<Arc<str>, usize>>),
     Drain,
     End(std::sync::mpsc::Sender<()>),
+}
+
+/// What is open now, and what of it would end under another snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Foreseen {
+    /// Connections of clients.
+    pub connections: usize,
+    /// Those whose door would close: told to end, once nothing is in flight on them.
+    pub connections_closing: usize,
+    /// Requests in flight, WebSockets among them.
+    pub requests: usize,
+    /// Those whose route or admission would be gone: they end within `[drain] route`.
+    pub requests_ending: usize,
+    /// Open WebSockets.
+    pub websockets: usize,
+    /// Those that would end.
+    pub websockets_ending: usize,
 }
 
 /// All data cores, from outside.
@@ -283,6 +332,37 @@ impl Cores {
     /// Tells every core that a new snapshot is in force.
     pub fn published(&self) {
         self.tell(|| Order::Published);
+    }
+
+    /// What would have to end if a snapshot were in force. A core that is too busy to say within a second is left out.
+    pub async fn foresee(&self, snapshot: &Arc<Snapshot>) -> Foreseen {
+        let (answer, mut answers) = mpsc::unbounded_channel();
+        self.tell(|| Order::Foresee(Arc::clone(snapshot), answer.clone()));
+        drop(answer);
+        let mut all = Foreseen::default();
+        while let Ok(Some(seen)) = tokio::time::timeout(LAST, answers.recv()).await {
+            all.connections += seen.connections;
+            all.connections_closing += seen.connections_closing;
+            all.requests += seen.requests;
+            all.requests_ending += seen.requests_ending;
+            all.websockets += seen.websockets;
+            all.websockets_ending += seen.websockets_ending;
+        }
+        all
+    }
+
+    /// How many requests are in flight, by route. A core that is too busy to say within a second is left out.
+    pub async fn in_flight_by_route(&self) -> HashMap<Arc<str>, usize> {
+        let (answer, mut answers) = mpsc::unbounded_channel();
+        self.tell(|| Order::ByRoute(answer.clone()));
+        drop(answer);
+        let mut all = HashMap::new();
+        while let Ok(Some(counted)) = tokio::time::timeout(LAST, answers.recv()).await {
+            for (name, count) in counted {
+                *all.entry(name).or_insert(0) += count;
+            }
+        }
+        all
     }
 
     /// Asks every connection to end.
@@ -342,6 +422,13 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
         match order {
             Some(Order::Serve(stream, peer, listener)) => take(&core, stream, peer, listener),
             Some(Order::Published) => core.published(),
+            Some(Order::Foresee(snapshot, answer)) => {
+                let seen = core.foresee(&snapshot);
+                // Let go of first: it is not for a data core to take a large table apart.
+                drop(snapshot);
+                let _ = answer.send(seen);
+            }
+            Some(Order::ByRoute(answer)) => drop(answer.send(core.by_route())),
             Some(Order::Drain) => core.drain(),
             Some(Order::End(done)) => {
                 core.cut_all().await;

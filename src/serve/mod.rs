@@ -19,7 +19,7 @@ mod respond;
 mod sealing;
 mod tunnel;
 
-pub use core::{Cores, Plant};
+pub use core::{Cores, Foreseen, Plant};
 pub use doors::{Doors, bind};
 pub use examine::Believed;
 pub use rehearse::{Course, End, Rehearsed, rehearse};

@@ -10,6 +10,7 @@ mod diff;
 mod door;
 mod expect;
 mod route;
+mod route_diff;
 mod spellings;
 mod table;
 
@@ -23,8 +24,9 @@ pub use compile::{Parts, compile};
 pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
-pub use expect::{Broken, broken_promises, is_turned_away};
+pub use expect::{Broken, blocks_that_count, broken_promises, is_turned_away};
 pub use route::{Action, Answer, Edits, PathRule, Route};
+pub use route_diff::{leads_to, route_changes, shown_allow};
 pub use spellings::spellings;
 pub use table::{Found, RouteTable};
 
