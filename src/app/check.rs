@@ -61,6 +61,7 @@ pub fn workshop(path: &Path) -> Result<Workshop, Faults> {
         factory: factory(path)?.into(),
         roots: SystemRoots::load().into(),
         metrics: Metrics::new(1),
+        first_generation: 1,
     })
 }
 

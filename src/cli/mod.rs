@@ -1,11 +1,13 @@
 //! The command line: words in, one order carried out, an exit code out.
 //! It prints and asks; what the answers are is decided below. Exit codes: 0 done, 1 refused or not possible,
-//! 2 misunderstood (a wrong word, nobody there to ask, a file that cannot be read).
+//! 2 misunderstood (a wrong word, nobody there to ask, a file that cannot be read), 3 this machine does not let `run` serve.
 
 mod cert;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
+mod import;
 mod live;
 mod origin;
 mod overlay;
@@ -51,8 +53,13 @@ enum Order {
     Run(RunWords),
     /// Look through a file for every fault, without serving
     Check(CheckWords),
-    /// Tell the running one to read its file again, and wait for its verdict
+    /// Tell the running one to read its file again, and wait for its verdict; if this is another
+    /// program than the running one, hand over to it
     Reload(LiveWords),
+    /// Replace the running one by this program (or another), without dropping a connection
+    Upgrade(UpgradeWords),
+    /// Look over this machine: ports, rights, DNS, tokens, upstreams; each fault with its mend
+    Doctor(DoctorWords),
     /// Show the table in force, or the table that a file would make
     Routes(RoutesWords),
     /// Show what a file would change: routes, people, doors, connections
@@ -65,6 +72,8 @@ enum Order {
     Explain(ExplainWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
     Cert(CertWords),
+    /// Write what another proxy serves as a routes.toml, to standard output
+    Import(ImportWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
     /// Print completions for a shell
@@ -94,6 +103,19 @@ struct RunWords {
     /// Cores that serve [default: all it may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+    /// A predecessor waits on standard input; 1: start the one that follows it, 2: be it
+    #[arg(long, value_name = "STEP", hide = true, value_parser = clap::value_parser!(u8).range(1..=2))]
+    follow: Option<u8>,
+}
+
+/// `doorward upgrade`
+#[derive(Args, Debug)]
+struct UpgradeWords {
+    /// The program that takes over [default: this one]
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
 }
 
 /// `doorward check`
@@ -108,6 +130,22 @@ struct CheckWords {
     /// For programs: one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// `doorward doctor`
+#[derive(Args, Debug)]
+struct DoctorWords {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same, named as elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with = "file", hide = true)]
+    config: Option<PathBuf>,
+    /// Print the lines that the systemd unit needs for this file, for `systemctl edit doorward`
+    #[arg(long, conflicts_with = "json")]
+    unit: bool,
+    #[command(flatten)]
+    live: LiveWords,
 }
 
 /// Where the running one is asked.
@@ -252,6 +290,25 @@ enum CertOrder {
     },
 }
 
+/// `doorward import`
+#[derive(Args, Debug)]
+#[command(after_help = "Whatever protected a host there and cannot be carried over closes the route here\n\
+                  (`allow = []`), and the file says why: it is never more open than before.")]
+struct ImportWords {
+    #[command(subcommand)]
+    from: ImportOrder,
+}
+
+#[derive(Subcommand, Debug)]
+enum ImportOrder {
+    /// From Nginx Proxy Manager's database, which is only read
+    Npm {
+        /// database.sqlite, or the folder it is in
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+    },
+}
+
 /// `doorward demo`
 #[derive(Args, Debug)]
 #[command(after_help = "Ports on 127.0.0.1: https 8443, http 8080, the tunnel door 8081, metrics 9180;\n\
@@ -290,6 +347,8 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Run(words) => run::run(words),
         Order::Check(words) => check::check(words, &mut screen),
         Order::Reload(words) => live::reload(words, &mut screen),
+        Order::Upgrade(words) => live::upgrade(words, &mut screen),
+        Order::Doctor(words) => doctor::doctor(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
         Order::Plan(words) => plan::plan(words, &mut screen),
         Order::Completions { shell } => paper::completions(shell, &mut Words::command()),
@@ -298,6 +357,7 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Top(words) => top::top(words, &mut screen),
         Order::Explain(words) => explain::explain(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
+        Order::Import(words) => import::import(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
         Order::Version => {
             screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));

@@ -20,6 +20,7 @@ use tokio::task::LocalSet;
 use super::body::RequestBody;
 use super::client_io::Clock;
 use super::connection::{self, Connection};
+use super::counting::Counts;
 use super::exchange::Exchange;
 use super::request;
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
@@ -44,6 +45,8 @@ pub struct Plant {
     pub metrics: Arc<Metrics>,
     /// The access log.
     pub access_log: AccessLog,
+    /// What clients ask, counted.
+    pub counts: Arc<Counts>,
     /// Our name in Via: unique to this installation, so that two gateways in a row are no loop.
     pub via: Arc<str>,
 }
@@ -55,6 +58,8 @@ pub struct Load {
     pub exchanges: AtomicUsize,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// Grows with every turn of the sweeper: a core whose beat stands still is stalled.
+    pub beat: AtomicUsize,
 }
 
 /// One data core, as everything on it sees it.
@@ -73,6 +78,8 @@ pub struct Core {
     pub pool: Pool<RequestBody>,
     /// Its coarse clock.
     pub clock: Arc<Clock>,
+    /// What clients ask, counted by all cores together.
+    pub counts: Arc<Counts>,
     /// How busy it is.
     pub load: Arc<Load>,
     /// Our name in Via.
@@ -82,6 +89,7 @@ pub struct Core {
     connections: RefCell<Slab<Rc<Connection>>>,
     exchanges: RefCell<Slab<Weak<Exchange>>>,
     is_draining: Cell<bool>,
+    is_retiring: Cell<bool>,
 }
 
 /// What we add to Via: the protocol that the request came in and our name (RFC 9110 §7.6.3).
@@ -120,6 +128,7 @@ impl Core {
             log: plant.access_log.for_core(),
             pool: Pool::default(),
             clock: Arc::default(),
+            counts: Arc::clone(&plant.counts),
             load,
             via: Via::new(&plant.via),
             now: Cell::new(now),
@@ -127,6 +136,7 @@ impl Core {
             connections: RefCell::default(),
             exchanges: RefCell::default(),
             is_draining: Cell::new(false),
+            is_retiring: Cell::new(false),
         }
     }
 
@@ -165,6 +175,8 @@ impl Core {
     pub fn connected(&self, connection: Rc<Connection>) -> usize {
         if self.is_draining.get() {
             connection.close(self.tick());
+        } else if self.is_retiring.get() {
+            connection.retire(self.tick());
         }
         self.connections.borrow_mut().insert(connection)
     }
@@ -175,6 +187,7 @@ impl Core {
     }
 
     fn sweep(&self) {
+        self.load.beat.fetch_add(1, Ordering::Relaxed);
         let now = self.refresh();
         let tick = self.tick();
         // Cloned out: what a sweep cuts may leave the lists while they are walked.
@@ -265,6 +278,13 @@ impl Core {
             connection.close(self.tick());
         }
     }
+
+    fn retire(&self) {
+        self.is_retiring.set(true);
+        for connection in self.open_connections() {
+            connection.retire(self.tick());
+        }
+    }
 }
 
 enum Order {
@@ -273,6 +293,7 @@ enum Order {
     Foresee(Arc<Snapshot>, mpsc::UnboundedSender<Foreseen>),
     ByRoute(mpsc::UnboundedSender<HashMap<Arc<str>, usize>>),
     Drain,
+    Retire,
     End(std::sync::mpsc::Sender<()>),
 }
 
@@ -320,7 +341,7 @@ impl Cores {
     /// has few, heavy connections, and two downloads must not share a core while the other sleeps.
     pub fn serve(&self, stream: StdTcpStream, peer: SocketAddr, listener: Listener) {
         let busy = |handle: &&Handle| {
-            let Load { exchanges, connections } = &*handle.load;
+            let Load { exchanges, connections, .. } = &*handle.load;
             (exchanges.load(Ordering::Relaxed), connections.load(Ordering::Relaxed))
         };
         if let Some(least) = self.cores.iter().min_by_key(busy) {
@@ -368,6 +389,16 @@ impl Cores {
     /// Asks every connection to end.
     pub fn drain(&self) {
         self.tell(|| Order::Drain);
+    }
+
+    /// Asks every connection to end with its next answer: nobody's request may be lost between two processes.
+    pub fn retire(&self) {
+        self.tell(|| Order::Retire);
+    }
+
+    /// How often each core's sweeper has turned.
+    pub fn beats(&self) -> Vec<usize> {
+        self.cores.iter().map(|core| core.load.beat.load(Ordering::Relaxed)).collect()
     }
 
     /// Cuts what is left and waits until every core has written its last record; for a moment at most.
@@ -430,6 +461,7 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
             }
             Some(Order::ByRoute(answer)) => drop(answer.send(core.by_route())),
             Some(Order::Drain) => core.drain(),
+            Some(Order::Retire) => core.retire(),
             Some(Order::End(done)) => {
                 core.cut_all().await;
                 core.log.flush();

@@ -9,6 +9,7 @@ mod decide;
 mod diff;
 mod door;
 mod expect;
+mod quota;
 mod route;
 mod route_diff;
 mod spellings;
@@ -25,6 +26,7 @@ pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
 pub use expect::{Broken, blocks_that_count, broken_promises, is_turned_away};
+pub use quota::{Bound, Bounds, Quota};
 pub use route::{Action, Answer, Edits, PathRule, Route};
 pub use route_diff::{leads_to, route_changes, shown_allow};
 pub use spellings::spellings;
@@ -50,6 +52,8 @@ pub struct Snapshot {
     pub certificates: CertTable,
     /// The file's own `allow`.
     pub allow: Allow,
+    /// The file's own `limit` and `in_flight`.
+    pub quota: Quota,
     /// `[metrics]`: address and who may read.
     pub metrics: Option<(SocketAddr, Allow)>,
     /// `[log] access`.

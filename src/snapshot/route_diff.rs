@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::door::Allow;
+use super::quota::Quota;
 use super::route::{Action, PathRule, Route};
 use crate::model::{show_duration, show_size};
 use crate::upstream::Target;
@@ -21,6 +22,7 @@ pub fn route_changes(before: &Route, after: &Route) -> Vec<String> {
     differ("public", public(before), public(after));
     differ("to", leads_to(before.target.as_ref()), leads_to(after.target.as_ref()));
     differ("allow", shown_allow(before.allow.as_ref()), shown_allow(after.allow.as_ref()));
+    differ("limit", shown_quota(&before.quota), shown_quota(&after.quota));
     let size = |bytes: Option<u64>| bytes.map_or("unlimited".to_owned(), show_size);
     differ("max_body", size(before.max_body), size(after.max_body));
     differ("idle", show_duration(before.idle), show_duration(after.idle));
@@ -73,9 +75,23 @@ fn shown_rule(rule: &PathRule) -> String {
             format!("answers {} {body}", answer.status.as_u16())
         }
     };
-    match &rule.allow {
-        Some(allow) => format!("{action}, allow {}", shown_allow(Some(allow))),
-        None => action,
+    let allow = rule.allow.as_ref().map(|allow| format!(", allow {}", shown_allow(Some(allow)))).unwrap_or_default();
+    let quota = match rule.quota == Quota::default() {
+        true => String::new(),
+        false => format!(", limit {}", shown_quota(&rule.quota)),
+    };
+    format!("{action}{allow}{quota}")
+}
+
+fn shown_quota(quota: &Quota) -> String {
+    let Quota { rate, in_flight } = quota;
+    let rate = rate.as_ref().map(|bound| bound.most.map_or("off".to_owned(), |most| most.to_string()));
+    let in_flight = in_flight
+        .as_ref()
+        .map(|bound| bound.most.map_or("in flight off".to_owned(), |most| format!("{most} in flight")));
+    match rate.into_iter().chain(in_flight).collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "as the door or the file says".to_owned(),
+        said => said,
     }
 }
 

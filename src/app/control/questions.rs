@@ -35,7 +35,7 @@ impl Control {
 
     async fn carry_out(&mut self, command: Command) -> Answer {
         match command {
-            Command::Reload => self.reload("the admin socket").await,
+            Command::Reload | Command::ReloadAs { .. } => self.reload("the admin socket").await,
             Command::Routes => {
                 let rows = table::rows(&self.cell.load());
                 let json = serde_json::to_value(&rows).unwrap_or_default();
@@ -49,7 +49,8 @@ impl Control {
             | Command::Explain { .. }
             | Command::Plan { .. }
             | Command::Tail { .. }
-            | Command::Top => Answer::refused("answered when it is done"),
+            | Command::Top
+            | Command::Upgrade { .. } => Answer::refused("answered when it is done"),
         }
     }
 
@@ -57,12 +58,15 @@ impl Control {
         let snapshot = self.cell.load();
         let (exchanges, connections) = self.cores.in_flight();
         let json = serde_json::json!({
+            "process": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
             "generation": snapshot.generation,
             "routes": snapshot.routes.len(),
             "workers": self.cores.count(),
             "connections": connections,
             "requests_in_flight": exchanges,
             "uptime_seconds": self.began.elapsed().as_secs(),
+            "metrics": snapshot.metrics.as_ref().map(|(address, _)| address.to_string()),
             "listeners": snapshot.listeners.iter().map(|l| format!("{} {}", l.door.name, l.address)).collect::<Vec<_>>(),
         });
         let text = format!(

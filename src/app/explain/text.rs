@@ -64,6 +64,9 @@ impl fmt::Display for Explanation {
             };
             paragraph(f, "access", &format!("{verb} {by}"))?;
         }
+        if !self.limits.is_empty() {
+            paragraph(f, "limits", &self.limits.join("; "))?;
+        }
         self.write_upstream(f)?;
         for note in &self.notes {
             paragraph(f, "note", note)?;

@@ -141,6 +141,7 @@ pub fn dry(like: &Workshop) -> Workshop {
         factory: Arc::clone(&like.factory),
         roots: Arc::clone(&like.roots),
         metrics: Metrics::new(1),
+        first_generation: 1,
     }
 }
 
