@@ -20,6 +20,7 @@ mod screen;
 mod tail;
 mod top;
 mod trust;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Faults;
 use screen::Screen;
+use words::{ExplainWords, PlanWords, TailWords, TopWords};
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -176,90 +178,6 @@ struct RoutesWords {
     file: Option<PathBuf>,
     /// The same, named as elsewhere
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    live: LiveWords,
-}
-
-/// `doorward tail`
-#[derive(Args, Debug)]
-struct TailWords {
-    /// Requests of this route only
-    #[arg(value_name = "ROUTE")]
-    route: Option<String>,
-    /// Refusals, faults of upstreams, and what broke off only
-    #[arg(long)]
-    errors: bool,
-    /// End after this many
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-    #[command(flatten)]
-    live: LiveWords,
-}
-
-/// `doorward top`
-#[derive(Args, Debug)]
-#[command(after_help = "Keys: r e b w f p n sort by requests, errors, bytes, WebSockets, in flight,\n\
-                  p99, name; / filters, Esc shows all, q ends. Bytes and times are those of\n\
-                  requests that ended; p50 and p99 are upper bounds, from a histogram.")]
-struct TopWords {
-    /// Print one look and end
-    #[arg(long)]
-    once: bool,
-    /// Seconds between looks
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=60))]
-    interval: u16,
-    /// What comes first
-    #[arg(long, value_enum, default_value_t)]
-    sort: top::Sort,
-    /// Routes whose name contains this
-    #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
-    #[command(flatten)]
-    live: LiveWords,
-}
-
-/// `doorward plan`
-#[derive(Args, Debug)]
-#[command(after_help = "Exit codes: 0 the file would be accepted, 1 it would be refused, 2 misunderstood or\n\
-                  nobody there to ask; with --exit-code, 3 it would be accepted and change something.")]
-struct PlanWords {
-    /// The new file
-    #[arg(value_name = "NEW")]
-    file: Option<PathBuf>,
-    /// A file to compare with instead of what is in force
-    #[arg(long, value_name = "CURRENT")]
-    config: Option<PathBuf>,
-    /// Exit with 3 if something would change
-    #[arg(long)]
-    exit_code: bool,
-    #[command(flatten)]
-    live: LiveWords,
-}
-
-/// `doorward explain`
-#[derive(Args, Debug)]
-#[command(after_help = "The running one is asked, with a look whether the upstream is there; with --config\n\
-                  the file alone, without network. An ID is known for the last 1,000 requests of\n\
-                  each core that were refused or failed.")]
-struct ExplainWords {
-    /// URL, or the ID on an error page or in the log
-    #[arg(value_name = "URL|ID")]
-    what: String,
-    /// Who asks: an address, or one of a network [default: a stranger]
-    #[arg(long, value_name = "ADDRESS|NETWORK")]
-    from: Option<String>,
-    /// The door that it comes in by [default: one that knows the name]
-    #[arg(long, value_name = "DOOR")]
-    via: Option<String>,
-    /// The method
-    #[arg(long, value_name = "METHOD", default_value = "GET")]
-    method: String,
-    /// A header field that the client sends; may be given more than once
-    #[arg(long, value_name = "NAME: VALUE")]
-    header: Vec<String>,
-    /// A file to look at instead of asking the running one
-    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     live: LiveWords,

@@ -2,7 +2,6 @@
 //! core with a single timer.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -11,7 +10,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Version};
-use serde::Serialize;
 use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -22,6 +20,7 @@ use super::client_io::Clock;
 use super::connection::{self, Connection};
 use super::counting::Counts;
 use super::exchange::Exchange;
+use super::looking::Look;
 use super::request;
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
 use crate::telemetry::{AccessLog, CoreLog, Metrics, NO_ROUTE, RouteMetrics};
@@ -204,11 +203,11 @@ impl Core {
         }
     }
 
-    fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
+    pub(super) fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
         self.exchanges.borrow().iter().filter_map(|(_, exchange)| exchange.upgrade()).collect()
     }
 
-    fn open_connections(&self) -> Vec<Rc<Connection>> {
+    pub(super) fn open_connections(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
     }
 
@@ -230,34 +229,6 @@ impl Core {
                 connection.close(self.tick());
             }
         }
-    }
-
-    /// What this core would have to end if a snapshot were in force.
-    fn foresee(&self, snapshot: &Snapshot) -> Foreseen {
-        let mut seen = Foreseen::default();
-        for exchange in self.living_exchanges() {
-            let ends = usize::from(!request::still_stands(snapshot, &exchange));
-            let is_websocket = usize::from(exchange.is_tunnel.get());
-            seen.requests += 1;
-            seen.requests_ending += ends;
-            seen.websockets += is_websocket;
-            seen.websockets_ending += ends * is_websocket;
-        }
-        for connection in self.open_connections() {
-            seen.connections += 1;
-            seen.connections_closing += usize::from(snapshot.listener(connection.listener.address).is_none());
-        }
-        seen
-    }
-
-    /// What is in flight, by route.
-    fn by_route(&self) -> HashMap<Arc<str>, usize> {
-        let mut counted = HashMap::new();
-        for exchange in self.living_exchanges() {
-            let name = exchange.route.get().map_or_else(|| Arc::from(NO_ROUTE), |route| Arc::clone(&route.name));
-            *counted.entry(name).or_insert(0) += 1;
-        }
-        counted
     }
 
     async fn cut_all(&self) {
@@ -290,28 +261,10 @@ impl Core {
 enum Order {
     Serve(StdTcpStream, SocketAddr, Listener),
     Published,
-    Foresee(Arc<Snapshot>, mpsc::UnboundedSender<Foreseen>),
-    ByRoute(mpsc::UnboundedSender<HashMap<Arc<str>, usize>>),
+    Look(Look),
     Drain,
     Retire,
     End(std::sync::mpsc::Sender<()>),
-}
-
-/// What is open now, and what of it would end under another snapshot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Foreseen {
-    /// Connections of clients.
-    pub connections: usize,
-    /// Those whose door would close: told to end, once nothing is in flight on them.
-    pub connections_closing: usize,
-    /// Requests in flight, WebSockets among them.
-    pub requests: usize,
-    /// Those whose route or admission would be gone: they end within `[drain] route`.
-    pub requests_ending: usize,
-    /// Open WebSockets.
-    pub websockets: usize,
-    /// Those that would end.
-    pub websockets_ending: usize,
 }
 
 /// All data cores, from outside.
@@ -355,37 +308,6 @@ impl Cores {
         self.tell(|| Order::Published);
     }
 
-    /// What would have to end if a snapshot were in force. A core that is too busy to say within a second is left out.
-    pub async fn foresee(&self, snapshot: &Arc<Snapshot>) -> Foreseen {
-        let (answer, mut answers) = mpsc::unbounded_channel();
-        self.tell(|| Order::Foresee(Arc::clone(snapshot), answer.clone()));
-        drop(answer);
-        let mut all = Foreseen::default();
-        while let Ok(Some(seen)) = tokio::time::timeout(LAST, answers.recv()).await {
-            all.connections += seen.connections;
-            all.connections_closing += seen.connections_closing;
-            all.requests += seen.requests;
-            all.requests_ending += seen.requests_ending;
-            all.websockets += seen.websockets;
-            all.websockets_ending += seen.websockets_ending;
-        }
-        all
-    }
-
-    /// How many requests are in flight, by route. A core that is too busy to say within a second is left out.
-    pub async fn in_flight_by_route(&self) -> HashMap<Arc<str>, usize> {
-        let (answer, mut answers) = mpsc::unbounded_channel();
-        self.tell(|| Order::ByRoute(answer.clone()));
-        drop(answer);
-        let mut all = HashMap::new();
-        while let Ok(Some(counted)) = tokio::time::timeout(LAST, answers.recv()).await {
-            for (name, count) in counted {
-                *all.entry(name).or_insert(0) += count;
-            }
-        }
-        all
-    }
-
     /// Asks every connection to end.
     pub fn drain(&self) {
         self.tell(|| Order::Drain);
@@ -409,6 +331,10 @@ impl Cores {
         for _ in 0..self.count() {
             let _ = ended.recv_timeout(LAST);
         }
+    }
+
+    pub(super) fn look(&self, look: impl Fn() -> Look) {
+        self.tell(|| Order::Look(look()));
     }
 
     fn tell(&self, order: impl Fn() -> Order) {
@@ -453,13 +379,7 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
         match order {
             Some(Order::Serve(stream, peer, listener)) => take(&core, stream, peer, listener),
             Some(Order::Published) => core.published(),
-            Some(Order::Foresee(snapshot, answer)) => {
-                let seen = core.foresee(&snapshot);
-                // Let go of first: it is not for a data core to take a large table apart.
-                drop(snapshot);
-                let _ = answer.send(seen);
-            }
-            Some(Order::ByRoute(answer)) => drop(answer.send(core.by_route())),
+            Some(Order::Look(look)) => core.look(look),
             Some(Order::Drain) => core.drain(),
             Some(Order::Retire) => core.retire(),
             Some(Order::End(done)) => {

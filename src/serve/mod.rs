@@ -14,6 +14,7 @@ mod form;
 mod forward;
 mod grpc;
 mod headers;
+mod looking;
 mod rehearse;
 mod replay;
 mod request;
@@ -21,8 +22,9 @@ mod respond;
 mod sealing;
 mod tunnel;
 
-pub use core::{Cores, Foreseen, Plant};
+pub use core::{Cores, Plant};
 pub use counting::Counts;
 pub use doors::{Doors, bind};
 pub use examine::Believed;
+pub use looking::Foreseen;
 pub use rehearse::{Course, End, Rehearsed, rehearse};
