@@ -46,8 +46,9 @@ pub(super) struct TopWords {
 
 /// `doorward plan`
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes: 0 the file would be accepted, 1 it would be refused, 2 misunderstood or\n\
-                  nobody there to ask; with --exit-code, 3 it would be accepted and change something.")]
+#[command(after_help = "Exit codes: 0 the file would be accepted, 1 it would be refused,\n\
+                  2 misunderstood, or nobody there to ask; with --exit-code,\n\
+                  3 it would be accepted and change something.")]
 pub(super) struct PlanWords {
     /// The new file
     #[arg(value_name = "NEW")]
