@@ -111,6 +111,9 @@ struct RunWords {
     /// Cores that serve [default: all it may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+    /// Give up root, become this user, and keep the right to ports below 1024
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// A predecessor waits on standard input; 1: start the one that follows it, 2: be it
     #[arg(long, value_name = "STEP", hide = true, value_parser = clap::value_parser!(u8).range(1..=2))]
     follow: Option<u8>,

@@ -20,6 +20,7 @@ mod replay;
 mod request;
 mod respond;
 mod sealing;
+mod trailers;
 mod tunnel;
 
 pub use core::{Cores, Plant};
