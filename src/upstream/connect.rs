@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::target::{Target, TargetTls, Upstream};
+use super::member::Member;
+use super::target::{Lane, TargetTls};
 use super::wire::{Wire, poll_write_pieces};
 use crate::cert::{UpstreamTlsFailure, explain_failure};
 use crate::model::Refusal;
@@ -44,30 +45,30 @@ pub enum Connected {
 }
 
 /// Opens a connection.
-pub async fn connect(target: &Target) -> Result<Connected, UpstreamError> {
-    let upstream = &target.upstream;
-    let opened = connect_tcp(upstream).await;
+pub async fn connect(lane: &Lane) -> Result<Connected, UpstreamError> {
+    let member = &lane.member;
+    let opened = connect_tcp(member).await;
     if opened.is_err() {
-        upstream.stale.notify_one();
+        member.stale.notify_one();
     }
     let stream = opened?;
-    match &target.tls {
+    match &lane.tls {
         None => Ok(Connected::Plain(stream)),
-        Some(tls) => handshake(stream, tls, upstream).await,
+        Some(tls) => handshake(stream, tls, member).await,
     }
 }
 
-async fn connect_tcp(upstream: &Upstream) -> Result<Wire, UpstreamError> {
-    match tokio::time::timeout(CONNECT, connect_any(upstream)).await {
+async fn connect_tcp(member: &Member) -> Result<Wire, UpstreamError> {
+    match tokio::time::timeout(CONNECT, connect_any(member)).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", upstream.key.endpoint)))
+            Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", member.endpoint)))
         }
     }
 }
 
-async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
-    let addresses = upstream.resolved().await;
+async fn connect_any(member: &Member) -> Result<Wire, UpstreamError> {
+    let addresses = member.resolved().await;
     let mut last = None;
     for address in addresses.iter() {
         match TcpStream::connect(address).await {
@@ -80,7 +81,7 @@ async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
         }
     }
     let Some((address, error)) = last else {
-        let detail = format!("{}: the name does not resolve", upstream.key.endpoint);
+        let detail = format!("{}: the name does not resolve", member.endpoint);
         return Err(away(Refusal::UpstreamUnresolved, detail));
     };
     let refusal = match error.kind() {
@@ -91,8 +92,8 @@ async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
     Err(away(refusal, format!("{address}: {error}")))
 }
 
-async fn handshake(stream: Wire, tls: &TargetTls, upstream: &Upstream) -> Result<Connected, UpstreamError> {
-    let endpoint = &upstream.key.endpoint;
+async fn handshake(stream: Wire, tls: &TargetTls, member: &Member) -> Result<Connected, UpstreamError> {
+    let endpoint = &member.endpoint;
     let config = match &tls.config {
         Ok(config) => Arc::clone(config),
         Err(why) => return Err(wrong(Refusal::UpstreamCertificate, format!("{endpoint}: {why}"))),
