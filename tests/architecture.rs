@@ -34,6 +34,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
     ("mimalloc", &["main.rs"]),
+    ("pingora_ketama", &["upstream/balance.rs"]),
+    ("regex", &["model/host_regex.rs"]),
 ];
 
 /// Rooms that are pure: nothing in them waits for anything.

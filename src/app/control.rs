@@ -265,7 +265,8 @@ impl Control {
             }
             Err(why) => {
                 self.metrics.reload_refused();
-                let text = format!("{why}\ngeneration {} stays in force\n", before.generation);
+                let text =
+                    format!("{why}\nrefused; generation {} stays in force: nothing has changed\n", before.generation);
                 tracing::error!("reload by {by} refused\n{text}");
                 Answer::refused(text)
             }
@@ -370,9 +371,10 @@ impl Control {
     fn after_publishing(&mut self) {
         let snapshot = self.cell.load();
         for target in &snapshot.targets {
-            let upstream = &target.upstream;
-            if upstream.is_named() && upstream.claim_follower() {
-                tokio::spawn(follow(Arc::downgrade(upstream)));
+            for member in target.upstream.members.iter().filter(|member| member.is_named()) {
+                if member.claim_follower() {
+                    tokio::spawn(follow(Arc::downgrade(member)));
+                }
             }
         }
         self.access_log.set_format(snapshot.access_log);

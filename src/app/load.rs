@@ -11,7 +11,7 @@ use crate::acme::CertFolder;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
 use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Source, VerifySpec};
 use crate::model::HostPattern;
-use crate::snapshot::{Parts, Snapshot, broken_promises, compile};
+use crate::snapshot::{Broken, Parts, Snapshot, broken_promises, compile};
 use crate::telemetry::Metrics;
 
 /// What outlives snapshots and is needed to make one.
@@ -79,17 +79,8 @@ impl Workshop {
         let parts =
             Parts { config: &config, certificates, previous, metrics: &self.metrics, roots: &self.roots, generation };
         let snapshot = compile(parts);
-        let broken: Vec<Diagnostic> = broken_promises(&snapshot, &config.expects)
-            .into_iter()
-            .map(|broken| {
-                source.fault(
-                    broken.expect.is.span,
-                    "this promise is broken",
-                    broken.found,
-                    "change the rule named here, or the promise if it is no longer meant",
-                )
-            })
-            .collect();
+        let broken: Vec<Diagnostic> =
+            broken_promises(&snapshot, &config.expects).iter().map(|broken| told_broken(broken, &source)).collect();
         if !broken.is_empty() {
             return Err(Faults { faults: broken, warnings });
         }
@@ -170,6 +161,23 @@ impl Workshop {
             }
         }
     }
+}
+
+/// A broken promise as a fault of the file: what happens instead, to whom, and which rule makes the difference.
+fn told_broken(broken: &Broken<'_>, source: &Source) -> Diagnostic {
+    let Broken { expect, found, rule, line, asked } = broken;
+    let place = format!("{}:{line}", source.path().display());
+    let why = match (rule.as_str(), *line) {
+        ("", _) => String::new(),
+        (rule, 0) => rule.to_owned(),
+        (rule, _) => format!("{rule} at {place}"),
+    };
+    let label: Vec<&str> = [&*why, asked].into_iter().filter(|part| !part.is_empty()).collect();
+    let help = match *line {
+        0 => "change the rules so that it holds, or change the promise if it is no longer meant".to_owned(),
+        _ => format!("change the rule at {place} so that it holds, or the promise if it is no longer meant"),
+    };
+    source.fault(expect.is.span, format!("this promise is broken: {found}"), label.join(", "), help)
 }
 
 /// Names that a TLS door serves and no certificate of the file covers.

@@ -173,6 +173,7 @@ impl Stage {
         }
         target.tls_name = None;
         target.verify = VerifySpec::System;
+        target.http2 = false;
     }
 }
 

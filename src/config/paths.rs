@@ -123,7 +123,8 @@ fn replacement(section: &Section<'_, '_>, text: &Located<&str>) -> Option<Arc<st
     let written = text.value;
     let is_sent_as_it_is = written.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&b));
     if !written.starts_with('/') || !is_sent_as_it_is || normalise(written) != written {
-        let help = "write a path without `?`, `#`, `.` or `..`: `replace = \"/api\"`; `strip = true` takes the part away";
+        let help =
+            "write a path without `?`, `#`, `.` or `..`: `replace = \"/api\"`; `strip = true` takes the part away";
         section.reading.fault(text.span, format!("{} cannot replace a path", shown(written)), "", help);
         return None;
     }

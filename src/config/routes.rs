@@ -9,7 +9,9 @@ use super::keys::{ROUTE, ROUTE_ENTRY};
 use super::reading::{Item, Reading, shown};
 use super::section::Section;
 use super::targets::{self, Destination};
-use super::{ActionSpec, HeadersSpec, Located, Origin, PathSpec, RouteSpec, Schemes, ToSpec, access, forms, headers, paths};
+use super::{
+    ActionSpec, HeadersSpec, Located, Origin, PathSpec, RouteSpec, Schemes, ToSpec, access, forms, headers, paths,
+};
 
 /// What short names are joined with.
 pub(super) enum Domain<'a> {

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use toml::de::DeValue;
+
 use crate::model::{Endpoint, EndpointError, EndpointHost, HostName, Scheme};
 
-use super::keys::{UPSTREAM, UPSTREAM_ENTRY};
+use super::keys::{FILE, UPSTREAM, UPSTREAM_ENTRY};
 use super::reading::{Item, Reading, one_of, shown};
 use super::section::Section;
 use super::{Balance, Located, TargetSpec, ToSpec, UpstreamSpec, VerifySpec, access, forms};
 
 /// Keys of a target besides `to`.
-pub(super) const BESIDE: [&str; 7] = ["balance", "tls_name", "verify", "ca", "pin", "hold", "via"];
+pub(super) const BESIDE: [&str; 8] = ["balance", "tls_name", "verify", "ca", "pin", "hold", "http2", "via"];
 /// Those of them that only mean something over TLS.
 const OVER_TLS: [&str; 4] = ["tls_name", "verify", "ca", "pin"];
 /// Those that each say how a certificate is judged.
@@ -57,7 +59,13 @@ impl Destination {
 
 /// Whether an entry says where it leads and nothing else, so that it needs no table.
 pub(super) fn is_short(entry: &Item<'_>) -> bool {
-    entry.value.as_str().is_some() || entry.value.as_array().is_some()
+    let is_address = |item: &DeValue<'_>| item.as_str().is_some_and(|text| text.contains("://"));
+    match entry.value {
+        DeValue::String(_) => true,
+        // A key of the file itself that slipped below a header, unless its list says otherwise.
+        DeValue::Array(list) => FILE.find(entry.key).is_none() || list.iter().any(|item| is_address(item.get_ref())),
+        _ => false,
+    }
 }
 
 /// Reads a `to`: with `://` an address, without it a name from `[upstreams]`; a list has addresses only.
@@ -94,7 +102,8 @@ pub(super) fn destination<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Option<
 
 /// Addresses with nothing said about them.
 fn plain(to: Vec<Located<Endpoint>>) -> TargetSpec {
-    TargetSpec { to, balance: Balance::default(), tls_name: None, verify: VerifySpec::System, hold: None, via: true }
+    let (balance, verify) = (Balance::default(), VerifySpec::System);
+    TargetSpec { to, balance, tls_name: None, verify, hold: None, http2: false, via: true }
 }
 
 /// A destination with the keys beside it. Where it is a name, those keys belong to the upstream.
@@ -121,26 +130,37 @@ fn target(section: &Section<'_, '_>, to: Option<Vec<Located<Endpoint>>>, name: &
         let help = "write `to` as a list of addresses, or leave the key out";
         section.out_of_place("balance", "means nothing with a single address", help);
     }
-    if to.as_ref().and_then(|to| to.first()).is_some_and(|to| to.value.scheme == Scheme::Http) {
-        for key in OVER_TLS {
-            section.out_of_place(
-                key,
-                "means nothing to an `http://` address",
-                "write `https://` in `to`, or leave the key out",
-            );
-        }
-    }
+    check_scheme(section, to.as_ref().and_then(|to| to.first()).map(|to| to.value.scheme));
     let tls_name = section.text("tls_name").and_then(|text| forms::host_name(section.reading, &text));
     let verify = verify(section, name);
     let hold = section.duration("hold");
+    let http2 = section.flag("http2").is_some_and(|flag| flag.value);
     let via = section.flag("via").is_none_or(|via| via.value);
-    let words = [
-        ("round-robin", Balance::RoundRobin),
-        ("least-requests", Balance::LeastRequests),
-        ("sticky", Balance::Sticky),
-    ];
+    let words =
+        [("round-robin", Balance::RoundRobin), ("least-requests", Balance::LeastRequests), ("sticky", Balance::Sticky)];
     let balance = section.choice("balance", &words).map(|balance| balance.value).unwrap_or_default();
-    Some(TargetSpec { to: to?, balance, tls_name, verify, hold, via })
+    Some(TargetSpec { to: to?, balance, tls_name, verify, hold, http2, via })
+}
+
+/// What means nothing to the scheme that is spoken.
+fn check_scheme(section: &Section<'_, '_>, scheme: Option<Scheme>) {
+    if let Some(cleartext @ (Scheme::Http | Scheme::H2c)) = scheme {
+        let message = format!("means nothing to an `{}://` address", cleartext.as_str());
+        for key in OVER_TLS {
+            section.out_of_place(key, &message, "write `https://` in `to`, or leave the key out");
+        }
+    }
+    match scheme {
+        Some(Scheme::Http) => {
+            let help = "write `h2c://` in `to` where the server speaks HTTP/2 in cleartext, else leave the key out";
+            section.out_of_place("http2", "means nothing to an `http://` address", help);
+        }
+        Some(Scheme::H2c) => {
+            let help = "leave the key out; for HTTP/1.1 write `http://` in `to`";
+            section.out_of_place("http2", "has nothing to say beside `h2c://`, which is HTTP/2", help);
+        }
+        Some(Scheme::Https) | None => {}
+    }
 }
 
 fn verify(section: &Section<'_, '_>, name: &str) -> VerifySpec {

@@ -75,14 +75,14 @@ impl PathPattern {
 
     /// A path (with or without a query) with the literal part replaced; every other byte stays as it is. Where two
     /// slashes would meet, one is left. `None` if the path does not spell the literal part as the pattern does, and if
-    /// what follows it directly would become a `.` or `..` segment that was none before (`/app../x` for `/app`).
+    /// what follows it directly would become a `..` segment that was none before (`/app../x` for `/app`).
     pub fn replaced(&self, path: &str, with: &str) -> Option<String> {
         let base = self.base();
         let rest = path.strip_prefix(base)?;
         let first = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if !first.is_empty() && !base.ends_with('/') {
             let is_below = !matches!(self, PathPattern::Starts(_));
-            if is_below || normalise(&format!("/{first}")) == "/" {
+            if is_below || climbs(first) {
                 return None;
             }
         }
@@ -186,6 +186,11 @@ fn decode_once(path: &str) -> Vec<u8> {
     out
 }
 
+/// Whether a segment, decoded, has a `..` of its own.
+fn climbs(segment: &str) -> bool {
+    decode_once(segment).split(|&b| b == b'/').any(|part| part.split(|&b| b == b';').next() == Some(b".."))
+}
+
 fn hex_pair(bytes: &[u8], at: usize) -> Option<u8> {
     let pair = bytes.get(at..at + 2)?;
     let high = char::from(pair[0]).to_digit(16)?;
@@ -204,7 +209,9 @@ mod tests {
     #[test]
     fn a_location_is_every_path_that_begins_so_and_the_longest_wins() {
         let starts = PathPattern::parse_as_nginx("/app").unwrap();
-        for (path, is_matched) in [("/app", true), ("/app/x", true), ("/apple", true), ("/ap", false), ("/x/app", false)] {
+        for (path, is_matched) in
+            [("/app", true), ("/app/x", true), ("/apple", true), ("/ap", false), ("/x/app", false)]
+        {
             assert_eq!(starts.matches(path).is_some(), is_matched, "{path}");
         }
         let longer = PathPattern::parse_as_nginx("/app/").unwrap();

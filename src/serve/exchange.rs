@@ -17,7 +17,7 @@ use super::core::Core;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
 use crate::telemetry::{AccessRecord, RequestId};
-use crate::upstream::Target;
+use crate::upstream::{Member, Target};
 
 /// Silence of a client that owes us its body, and the window over which its speed is judged.
 pub const BODY_SILENCE: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub struct Exchange {
     /// The route, once decided.
     pub route: OnceCell<Arc<Route>>,
     /// Where it was forwarded.
-    pub target: OnceCell<Arc<Target>>,
+    asked: RefCell<Option<Asked>>,
     /// The status answered; 0 until then.
     pub status: Cell<u16>,
     /// Why we answered ourselves.
@@ -88,7 +88,7 @@ impl Exchange {
             client: Cell::new(Client::at(connection.peer.ip())),
             host: RefCell::default(),
             route: OnceCell::new(),
-            target: OnceCell::new(),
+            asked: RefCell::default(),
             status: Cell::new(0),
             refusal: Cell::new(None),
             detail: RefCell::default(),
@@ -146,7 +146,7 @@ impl Exchange {
     fn record(&self) {
         let took = self.started.elapsed();
         let route = self.route.get();
-        let (host, detail) = (self.host.borrow(), self.detail.borrow());
+        let (host, detail, asked) = (self.host.borrow(), self.detail.borrow(), self.asked.borrow());
         let path_query = self.uri.path_and_query();
         let record = AccessRecord {
             id: self.id,
@@ -166,7 +166,8 @@ impl Exchange {
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
             took,
-            upstream: self.target.get().map(|target| target.upstream.name()),
+            upstream: asked.as_ref().map(|asked| asked.target.upstream.name()),
+            upstream_address: asked.as_ref().and_then(Asked::member).map(|member| &*member.authority),
             first_byte: self.first_byte.get(),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             upgraded: self.is_tunnel.get(),
@@ -180,6 +181,33 @@ impl Exchange {
         // A tunnel's hours are no time to answer: its handshake counts.
         let answered_in = self.first_byte.get().filter(|_| self.is_tunnel.get()).unwrap_or(took);
         metrics.record(self.core.index, self.status.get(), answered_in, self.bytes_in.get(), self.bytes_out.get());
+    }
+
+    /// It is to be forwarded there.
+    pub fn leads_to(&self, target: &Arc<Target>) {
+        self.turn_to(target, None);
+    }
+
+    /// It goes to this member now, and no longer to the one before.
+    pub fn ask(&self, target: &Arc<Target>, lane: usize) {
+        self.turn_to(target, Some(lane));
+    }
+
+    fn turn_to(&self, target: &Arc<Target>, lane: Option<usize>) {
+        let mut asked = self.asked.borrow_mut();
+        let core = self.core.index;
+        match asked.as_mut().filter(|asked| Arc::ptr_eq(&asked.target, target)) {
+            Some(same) if same.lane == lane => {}
+            Some(same) => {
+                same.leave(core);
+                same.lane = lane;
+                same.enter(core);
+            }
+            None => {
+                asked.as_ref().inspect(|before| before.leave(core));
+                asked.insert(Asked { target: Arc::clone(target), lane }).enter(core);
+            }
+        }
     }
 
     /// The request's body was read to its end, or there is none.
@@ -203,7 +231,28 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.core.leave(self.key.get());
         self.record();
+        self.asked.borrow().as_ref().inspect(|asked| asked.leave(self.core.index));
         self.connection.stream_ended(&self.core);
+    }
+}
+
+/// Where an exchange was forwarded, and by which lane.
+struct Asked {
+    target: Arc<Target>,
+    lane: Option<usize>,
+}
+
+impl Asked {
+    fn member(&self) -> Option<&Arc<Member>> {
+        self.target.lanes.get(self.lane?).map(|lane| &lane.member)
+    }
+
+    fn enter(&self, core: usize) {
+        self.member().inspect(|member| member.metrics.asked(core));
+    }
+
+    fn leave(&self, core: usize) {
+        self.member().inspect(|member| member.metrics.ended(core));
     }
 }
 
@@ -285,12 +334,26 @@ pub struct Upload {
     waited: Cell<Duration>,
     received: Cell<u64>,
     is_expired: Cell<bool>,
+    /// Set for a conversation: how long both sides may be silent. Nobody's speed is judged in one.
+    conversation: Cell<Option<Duration>>,
     /// Whether the body was read to its end, or there is none.
     pub is_done: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Upload {
+    /// Takes the body for one side of a conversation (a gRPC stream), which may pause.
+    pub fn converses(&self, limit: Duration) {
+        self.conversation.set(Some(limit));
+    }
+
+    /// The other side of a conversation said something.
+    pub fn hears(&self, now: Instant) {
+        if self.conversation.get().is_some() && self.waiting_since.get().is_some() {
+            self.waiting_since.set(Some(now));
+        }
+    }
+
     /// The body has nothing for us now.
     pub fn wait(&self, now: Instant, cx: &Context<'_>) {
         if self.waiting_since.get().is_none() {
@@ -305,7 +368,7 @@ impl Upload {
             self.waited.set(self.waited.get() + now.saturating_duration_since(since));
         }
         self.received.set(self.received.get() + bytes as u64);
-        if self.waited.get() >= BODY_SILENCE {
+        if self.waited.get() >= BODY_SILENCE && self.conversation.get().is_none() {
             self.judge();
         }
     }
@@ -322,7 +385,11 @@ impl Upload {
     fn sweep(&self, now: Instant) {
         let Some(since) = self.waiting_since.get() else { return };
         let silent = now.saturating_duration_since(since);
-        if silent >= BODY_SILENCE {
+        if let Some(limit) = self.conversation.get() {
+            if silent >= limit {
+                self.expire();
+            }
+        } else if silent >= BODY_SILENCE {
             self.expire();
         } else if self.waited.get() + silent >= BODY_SILENCE {
             self.waited.set(self.waited.get() + silent);

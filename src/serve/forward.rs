@@ -13,26 +13,24 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
 use super::exchange::{Exchange, On};
+use super::form::take_form;
+use super::grpc;
 use super::headers::{self, Outgoing, lists};
+use super::replay::Kept;
 use super::respond::{self, Audience};
+use super::search::{Found, Search};
 use super::tunnel;
-use crate::model::{PathPattern, Refusal};
-use crate::snapshot::Route;
-use crate::upstream::{HoldError, Target, UpstreamError, connect};
+use crate::model::Refusal;
+use crate::snapshot::{Rewrite, Route};
+use crate::upstream::{Protocol, Sender, Target, http2_fault};
 
-/// Bytes of an answer's head that are read: Calibre's Kobo sync sends 100 KiB.
-const MOST_ANSWER_HEAD: usize = 256 * 1024;
-
-/// Fields of an answer's head.
-const MOST_ANSWER_FIELDS: usize = 1_000;
+/// How often a request is sent again that the upstream says it never looked at.
+const MOST_REPEATS: u32 = 2;
 
 /// What is known of a request on its way to an upstream.
 pub struct Journey {
@@ -56,21 +54,25 @@ pub fn prepare(
     mut parts: Parts,
     body: Incoming,
     host: HeaderValue,
-    strip: Option<&PathPattern>,
+    rewrite: Option<Rewrite<'_>>,
 ) -> Result<Request<RequestBody>, Refused> {
     let Journey { exchange, route, target, believed, audience: _, upgrade } = journey;
-    let _ = exchange.target.set(Arc::clone(target));
+    exchange.leads_to(target);
     check_loop(exchange, &parts)?;
     check_length(route, &parts)?;
-    let uri = upstream_uri(&parts.uri, strip)?;
-    let body = RequestBody::new(body, exchange, route.max_body);
+    let uri = upstream_uri(&parts.uri, rewrite)?;
+    let may_be_http2 = target.may_speak_http2();
+    if may_be_http2 && grpc::is_call(parts.version, &parts.headers) {
+        exchange.upload.converses(route.idle);
+    }
+    let body = RequestBody::new(body, exchange, route.max_body, may_be_http2);
     let outgoing = Outgoing {
         host,
         client: believed.client.address().and_then(|address| exchange.connection.address_value(address)),
         is_https: believed.is_https,
         via: target.upstream.key.via.then(|| exchange.core.via.entry(parts.version)),
         is_websocket: upgrade.is_some(),
-        is_chunked: matches!(body, RequestBody::Client(_)) && !parts.headers.contains_key(header::CONTENT_LENGTH),
+        is_chunked: !matches!(body, RequestBody::Empty) && !parts.headers.contains_key(header::CONTENT_LENGTH),
         version: parts.version,
     };
     headers::to_upstream(&mut parts.headers, outgoing, &route.request_edits);
@@ -84,7 +86,7 @@ pub fn prepare(
 /// Sends a request and gives the upstream's answer, or a refusal.
 pub async fn forward(mut journey: Journey, request: Request<RequestBody>) -> Response<ResponseBody> {
     let outcome = match send(&journey, request).await {
-        Ok((response, sender)) => answer(&mut journey, response, sender),
+        Ok((response, lease)) => answer(&mut journey, response, lease),
         Err(refused) => Err(refused),
     };
     outcome.unwrap_or_else(|(refusal, why)| respond::refuse(&journey.exchange, &journey.audience, refusal, Some(why)))
@@ -102,7 +104,7 @@ fn check_loop(exchange: &Exchange, parts: &Parts) -> Result<(), Refused> {
 }
 
 /// A body that says it is too large is refused before a byte of it is asked for.
-fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> {
+pub(super) fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> {
     let Some(limit) = route.max_body else { return Ok(()) };
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     match said {
@@ -113,11 +115,11 @@ fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> {
     }
 }
 
-/// The target to send: path and query byte for byte, minus the prefix where the rule says `strip`.
-fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri, Refused> {
+/// The target to send: path and query byte for byte, but for what the rule takes away or replaces.
+pub(super) fn upstream_uri(uri: &Uri, rewrite: Option<Rewrite<'_>>) -> Result<Uri, Refused> {
     let wrong = |_| (Refusal::BadRequest, Cow::from("a target that cannot be sent on"));
     let written = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let Some(pattern) = strip else {
+    let Some(Rewrite { pattern, with }) = rewrite else {
         return match uri.path_and_query() {
             Some(path) if written.starts_with(['/', '*']) => {
                 let mut parts = http::uri::Parts::default();
@@ -127,50 +129,110 @@ fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri, Refused> 
             _ => format!("/{written}").parse().map_err(wrong),
         };
     };
-    match written.strip_prefix(pattern.base()) {
-        Some(rest) if rest.starts_with('/') => rest.parse().map_err(wrong),
-        Some(rest) if rest.is_empty() || rest.starts_with('?') => format!("/{rest}").parse().map_err(wrong),
-        _ => Err((Refusal::BadPath, "the prefix to strip is spelled in another way than the rule spells it".into())),
+    match pattern.replaced(written, with) {
+        Some(path) => path.parse().map_err(wrong),
+        None => {
+            Err((Refusal::BadPath, "the prefix to replace is spelled in another way than the rule spells it".into()))
+        }
     }
 }
 
-/// Sends a request, on a pooled connection if there is one.
-async fn send(
-    journey: &Journey,
-    mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, SendRequest<RequestBody>), Refused> {
+/// Sends a request, on a pooled connection if there is one; to another member where one fails and that is safe.
+async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Lease), Refused> {
     let Journey { exchange, route, target, .. } = journey;
-    let mut is_pool_tried = false;
+    let kept = request.body().kept();
+    let most = if journey.upgrade.is_some() { Protocol::Http1 } else { Protocol::Http2 };
+    let mut search = Search::new(exchange, target, journey.believed.client, most);
+    let (mut is_pool_tried, mut repeats) = (false, 0);
     loop {
-        let pooled = if is_pool_tried { None } else { exchange.core.pool.take(target.id) };
-        let is_reused = pooled.is_some();
-        let mut sender = match pooled {
-            Some(sender) => sender,
-            // The rare case, boxed: its future is several times the size of all the rest.
-            None => Box::pin(open(target)).await?,
+        let Found { mut sender, is_reused } = search.next(is_pool_tried).await?;
+        let (lane, is_tls) = search.lane().map_or((0, false), |lane| (lane.id, lane.tls.is_some()));
+        take_form(&mut request, sender.protocol(), is_tls)?;
+        let copy = copy_for(&request, &sender, is_reused || search.has_others());
+        let sent = sender.try_send(request);
+        let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
+            sender.retire();
+            return Err(silent(route, &search));
         };
-        // A connection that sat idle may be closed by the server at this very moment. A fresh one that fails proves the
-        // server is down; a reused one proves nothing.
-        let copy = (is_reused && can_repeat(&request)).then(|| copy_of(&request));
-        let sent = sender.try_send_request(request);
-        let error = match within_idle(exchange, route.idle, sent).await.ok_or_else(|| silent(route, target))? {
-            Ok(response) => return Ok((response, sender)),
+        let error = match outcome {
+            Ok(response) => {
+                kept.inspect(|kept| kept.forget());
+                return Ok((response, Lease { sender, lane }));
+            }
             Err(mut failed) => match failed.take_message() {
-                Some(unsent) if is_reused => {
+                Some(unsent) if is_reused || search.has_others() => {
                     request = unsent;
+                    if !is_reused {
+                        search.hung_up(format!("{}: closed before it took a request", search.place()));
+                    }
                     continue;
                 }
                 _ => failed.into_error(),
             },
         };
-        match copy {
-            Some(copy) if exchange.refusal.get().is_none() && !error.is_parse() => {
+        let again = match copy {
+            Some(copy) if exchange.refusal.get().is_none() => match sender.protocol() {
+                Protocol::Http1 => (!error.is_parse()).then_some(copy),
+                Protocol::Http2 if was_never_looked_at(&error) && repeats < MOST_REPEATS => {
+                    sender.retire();
+                    repeats += 1;
+                    with_body(copy, kept.as_ref())
+                }
+                Protocol::Http2 => {
+                    let may_be = is_reused || search.has_others();
+                    (may_be && can_repeat(&copy, kept.as_ref()) && is_broken(&error)).then_some(copy)
+                }
+            },
+            _ => None,
+        };
+        match again {
+            Some(copy) => {
                 request = copy;
-                is_pool_tried = true;
+                is_pool_tried = repeats == 0 && is_reused;
+                if !is_reused && repeats == 0 {
+                    search.hung_up(format!("{}: {error}", search.place()));
+                }
             }
-            _ => return Err(explain(exchange, target, &error)),
+            None => return Err(explain(exchange, &search, &error, sender.spoke_nonsense())),
         }
     }
+}
+
+/// What a request is sent again from. A connection that sat idle may be closed by the server at this very moment: a fresh one
+/// that fails proves the server is down; a reused one proves nothing. On a shared one the upstream may say of any request that
+/// it never looked at it.
+fn copy_for(
+    request: &Request<RequestBody>,
+    sender: &Sender<RequestBody>,
+    may_repeat: bool,
+) -> Option<Request<RequestBody>> {
+    let is_worth_it = match sender.protocol() {
+        Protocol::Http1 => may_repeat && can_repeat(request, request.body().kept().as_ref()),
+        Protocol::Http2 => true,
+    };
+    is_worth_it.then(|| copy_of(request))
+}
+
+/// The request with the body that was kept; `None` if too much of it is gone.
+fn with_body(mut request: Request<RequestBody>, kept: Option<&Rc<Kept>>) -> Option<Request<RequestBody>> {
+    if let Some(kept) = kept {
+        *request.body_mut() = RequestBody::Kept(kept.again()?);
+    }
+    Some(request)
+}
+
+/// Whether the upstream itself says that it did nothing with a request (RFC 9113 §8.7): then it may go elsewhere, whatever its
+/// method.
+fn was_never_looked_at(error: &hyper::Error) -> bool {
+    // Streams that a GOAWAY leaves in peace are told nothing of it.
+    http2_fault(error).is_some_and(|fault| {
+        fault.is_remote() && (fault.is_go_away() || fault.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// Whether the connection broke, rather than that somebody said something wrong.
+fn is_broken(error: &hyper::Error) -> bool {
+    error.is_closed() || error.is_canceled() || http2_fault(error).is_some_and(h2::Error::is_io)
 }
 
 /// Waits for the head of the answer, `idle` at most.
@@ -191,18 +253,18 @@ async fn within_idle<F: Future>(exchange: &Exchange, idle: Duration, sent: F) ->
     outcome
 }
 
-fn silent(route: &Route, target: &Target) -> Refused {
-    target.upstream.metrics.failed(Refusal::UpstreamTimeout);
+fn silent(route: &Route, search: &Search<'_>) -> Refused {
+    search.upstream().metrics.failed(Refusal::UpstreamTimeout);
     let limit = crate::model::show_duration(route.idle);
-    (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", target.upstream.key.endpoint).into())
+    (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", search.place()).into())
 }
 
 /// Whether a request may be sent twice: it changes nothing however often it is done (RFC 9110 §9.2.2), and there is no body
 /// that was already taken from the client.
-fn can_repeat(request: &Request<RequestBody>) -> bool {
+fn can_repeat(request: &Request<RequestBody>, kept: Option<&Rc<Kept>>) -> bool {
     let is_idempotent =
         matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    is_idempotent && matches!(request.body(), RequestBody::Empty)
+    is_idempotent && kept.is_none() && matches!(request.body(), RequestBody::Empty)
 }
 
 fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
@@ -210,82 +272,37 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     request.method().clone_into(copy.method_mut());
     request.uri().clone_into(copy.uri_mut());
     request.headers().clone_into(copy.headers_mut());
+    *copy.version_mut() = request.version();
     copy
 }
 
-/// A fresh connection; where the upstream is away and `hold` says so, as soon as it is back.
-async fn open(target: &Arc<Target>) -> Result<SendRequest<RequestBody>, Refused> {
-    let upstream = &target.upstream;
-    let deadline = upstream.key.hold.map(|hold| Instant::now() + hold);
-    loop {
-        if let Some(deadline) = deadline
-            && upstream.hold.is_away()
-        {
-            held(target, deadline).await?;
-        }
-        let error = match connect(target).await {
-            Ok(stream) => match http1_over(stream).await {
-                Ok(sender) => return Ok(sender),
-                Err(error) => {
-                    let detail = format!("{}: {error}", upstream.key.endpoint);
-                    UpstreamError { refusal: Refusal::UpstreamClosed, detail, is_away: false }
-                }
-            },
-            Err(error) => error,
-        };
-        upstream.metrics.failed(error.refusal);
-        match deadline {
-            Some(deadline) if error.is_away => held(target, deadline).await?,
-            _ => return Err((error.refusal, error.detail.into())),
-        }
-    }
-}
-
-async fn held(target: &Arc<Target>, deadline: Instant) -> Result<(), Refused> {
-    let endpoint = &target.upstream.key.endpoint;
-    target.wait_until_back(deadline).await.map_err(|why| {
-        target.upstream.metrics.failed(Refusal::UpstreamHeld);
-        let why = match why {
-            HoldError::Expired => format!("{endpoint}: away for longer than `hold`"),
-            HoldError::Full => format!("{endpoint}: away, and too many requests wait for it already"),
-        };
-        (Refusal::UpstreamHeld, why.into())
-    })
-}
-
-async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<SendRequest<RequestBody>> {
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(MOST_ANSWER_FIELDS)
-        .max_header_size(MOST_ANSWER_HEAD)
-        .max_buf_size(MOST_ANSWER_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    tokio::task::spawn_local(async move {
-        // How a connection ends is told by the exchange on it; an idle one may end as it likes.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(sender)
-}
-
 /// Why a request that was sent got no answer.
-fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error) -> Refused {
+fn explain(exchange: &Exchange, search: &Search<'_>, error: &hyper::Error, is_no_http2: bool) -> Refused {
     if let Some(refusal) = exchange.refusal.get() {
         return (refusal, "the upload was ended here".into());
     }
-    if error.is_user() {
+    let fault = http2_fault(error);
+    // A stream that neither the upstream nor the library ended was ended by its own body.
+    let is_own_end = fault.is_some_and(|fault| fault.is_reset() && !fault.is_remote() && !fault.is_library());
+    if error.is_user() || is_own_end {
         return (Refusal::BadRequest, "the client broke off its upload".into());
     }
-    let refusal = if error.is_parse() { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
-    target.upstream.metrics.failed(refusal);
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    (refusal, format!("{}: {error}{cause}", target.upstream.key.endpoint).into())
+    let is_no_http2 = is_no_http2 || fault.is_some_and(h2::Error::is_library);
+    let is_nonsense = error.is_parse() || is_no_http2;
+    let refusal = if is_nonsense { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
+    search.upstream().metrics.failed(refusal);
+    let cause = match is_no_http2 {
+        true => ": what it says is not HTTP/2".to_owned(),
+        false => std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default(),
+    };
+    (refusal, format!("{}: {error}{cause}", search.place()).into())
 }
 
 /// The upstream's answer, on its way to the client.
 fn answer(
     journey: &mut Journey,
     mut response: Response<Incoming>,
-    sender: SendRequest<RequestBody>,
+    lease: Lease,
 ) -> Result<Response<ResponseBody>, Refused> {
     let upgrade = journey.upgrade.take();
     let Journey { exchange, route, target, believed, .. } = journey;
@@ -313,6 +330,5 @@ fn answer(
         head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
     }
-    let lease = Lease { sender, target: target.id };
     Ok(Response::from_parts(head, ResponseBody::upstream(body, lease, exchange)))
 }

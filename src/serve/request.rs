@@ -15,7 +15,8 @@ use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
 use crate::model::Refusal;
-use crate::snapshot::{Action, CHALLENGE_PATH, Facts, Listener, Mode, Snapshot, Verdict, decide};
+use crate::snapshot::{Action, CHALLENGE_PATH, Decision, Facts, Listener, Mode, Snapshot, Verdict, decide};
+use crate::upstream::Target;
 
 /// What becomes of a request.
 pub enum Handled {
@@ -32,7 +33,7 @@ pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
     let believed = believe(&listener.door.trust, listener.mode, exchange.peer(), request.headers());
     exchange.client.set(believed.client);
     let is_home = snapshot.networks.knows(believed.client);
-    let audience = Audience::of(request.method(), request.headers(), is_home);
+    let audience = Audience::of(request.method(), request.version(), request.headers(), is_home);
     let handled = decided(exchange, &snapshot, listener, believed, audience, request);
     handled.unwrap_or_else(|(refusal, why)| Handled::Answered(respond::refuse(exchange, &audience, refusal, why)))
 }
@@ -86,7 +87,7 @@ fn decided(
         }
         Verdict::Redirect(_) => return Err((Refusal::Internal, None)),
         Verdict::Answer(answer) => respond::fixed(exchange, answer, &parts.method),
-        Verdict::Forward(target, strip) => {
+        Verdict::Forward(target, rewrite) => {
             let (Some(route), Some(host)) = (decision.route, host_header) else { return Err((Refusal::NoRoute, None)) };
             // The journey holds its route, not the snapshot: a long answer must not keep an old one alive.
             let journey = Journey {
@@ -97,7 +98,7 @@ fn decided(
                 audience,
                 upgrade,
             };
-            let request = forward::prepare(&journey, parts, body, host, strip).map_err(told)?;
+            let request = forward::prepare(&journey, parts, body, host, rewrite).map_err(told)?;
             return Ok(Handled::Forwarded(journey, request));
         }
     };
@@ -115,7 +116,7 @@ fn proof_for(exchange: &Exchange, parts: &http::request::Parts) -> Option<Bytes>
     exchange.core.cell.challenges().answer(parts.uri.path()).cloned()
 }
 
-fn path_of(uri: &http::Uri) -> &str {
+pub(super) fn path_of(uri: &http::Uri) -> &str {
     match uri.path() {
         "" => "/",
         path => path,
@@ -123,7 +124,7 @@ fn path_of(uri: &http::Uri) -> &str {
 }
 
 /// Why a client was denied, for the log and for people at home.
-fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
+pub(super) fn denied(decision: &Decision<'_>, client: &str) -> String {
     match decision.allow.line {
         0 => format!("{client}: nothing says who may enter"),
         line => format!(
@@ -133,7 +134,7 @@ fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
     }
 }
 
-fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<HeaderValue> {
+pub(super) fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<HeaderValue> {
     if host.is_empty() {
         return None;
     }
@@ -146,10 +147,29 @@ fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<HeaderValue>
 /// Whether an exchange that began under another snapshot would still be let in, to the same route, under this one.
 pub fn still_stands(snapshot: &Snapshot, exchange: &Exchange) -> bool {
     let Some(route) = exchange.route.get() else { return true };
-    let listener = listener_of(snapshot, &exchange.connection);
+    decided_again(snapshot, exchange, |decision| {
+        let is_refused = matches!(decision.verdict, Verdict::Refuse(_));
+        !is_refused && decision.route.is_some_and(|now| now.name == route.name)
+    })
+}
+
+/// Where the snapshot in force forwards an exchange that began under this one or another: to the same route's target, as it
+/// is by now.
+pub fn target_now(exchange: &Exchange) -> Option<Arc<Target>> {
+    let route = exchange.route.get()?;
+    let snapshot = exchange.core.cell.load();
+    decided_again(&snapshot, exchange, |decision| match decision.verdict {
+        Verdict::Forward(target, _) if decision.route.is_some_and(|now| now.name == route.name) => {
+            Some(Arc::clone(target))
+        }
+        _ => None,
+    })
+}
+
+fn decided_again<T>(snapshot: &Snapshot, exchange: &Exchange, read: impl FnOnce(&Decision<'_>) -> T) -> T {
     let host = exchange.host.borrow();
     let facts = Facts {
-        listener,
+        listener: listener_of(snapshot, &exchange.connection),
         peer: exchange.peer(),
         client: exchange.client.get(),
         host: &host,
@@ -157,7 +177,5 @@ pub fn still_stands(snapshot: &Snapshot, exchange: &Exchange) -> bool {
         // The connection was judged when it was made; a certificate that is renewed takes nothing away.
         is_covered: true,
     };
-    let decision = decide(snapshot, &facts);
-    let is_refused = matches!(decision.verdict, Verdict::Refuse(_));
-    !is_refused && decision.route.is_some_and(|now| now.name == route.name)
+    read(&decide(snapshot, &facts))
 }

@@ -1,55 +1,81 @@
 //! Promises written beside the rules they test, kept before every reload by asking the very function that serves.
+//!
+//! A promise about a network is asked once for each class of its addresses that some rule could tell apart, in every
+//! spelling of the path that matching holds equal, and without `via` on every door that knows the name. It says "denied" or
+//! "unknown" of all of them; what it lets in may be refused in an odd spelling, but never led elsewhere.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Snapshot;
-use super::decide::{Decision, Facts, Verdict, decide};
-use super::door::{Listener, Mode};
-use crate::config::{ExpectSpec, ExpectedSpec, FromSpec};
-use crate::model::{Client, Refusal};
+use http::Method;
+use ipnet::IpNet;
 
-/// A promise that the snapshot does not keep.
+use super::Snapshot;
+use super::classes::address_classes;
+use super::decide::{Decision, Facts, Verdict, decide};
+use super::door::{Listener, Mode, Trust};
+use super::route::{Action, Route};
+use super::spellings::spellings;
+use crate::config::{ExpectSpec, ExpectedSpec, FromSpec};
+use crate::model::{AccessList, Client, Refusal};
+
+/// A promise that the snapshot does not keep, with one counter-example.
 #[derive(Debug)]
 pub struct Broken<'a> {
     /// The promise.
     pub expect: &'a ExpectSpec,
-    /// What happens instead, to whom and why, in words.
+    /// What happens instead, and to whom.
     pub found: String,
+    /// The rule that makes the difference, in words; empty where it is that there is none.
+    pub rule: String,
+    /// 1-based line of that rule; 0 where there is none in the file.
+    pub line: u32,
+    /// Through which door, and how the path was spelled if not as promised.
+    pub asked: String,
 }
 
 /// Every promise that this snapshot breaks.
 pub fn broken_promises<'a>(snapshot: &Snapshot, expects: &'a [ExpectSpec]) -> Vec<Broken<'a>> {
-    expects
-        .iter()
-        .filter_map(|expect| counter_example(snapshot, expect).map(|found| Broken { expect, found }))
-        .collect()
+    expects.iter().filter_map(|expect| counter_example(snapshot, expect)).collect()
 }
 
 /// The first way in which a promise is broken.
-fn counter_example(snapshot: &Snapshot, expect: &ExpectSpec) -> Option<String> {
+fn counter_example<'a>(snapshot: &Snapshot, expect: &'a ExpectSpec) -> Option<Broken<'a>> {
     let listeners = listeners_asked(snapshot, expect);
+    let host = expect.url.value.host.as_str();
     if listeners.is_empty() {
-        return (expect.is.value != ExpectedSpec::UnknownHost)
-            .then(|| format!("unknown host: no door knows `{}`", expect.url.value.host));
+        return (expect.is.value != ExpectedSpec::UnknownHost).then(|| Broken {
+            expect,
+            found: format!("no door knows `{host}`"),
+            rule: String::new(),
+            line: 0,
+            asked: String::new(),
+        });
     }
+    let path = expect.url.value.path.split(['?', '#']).next().unwrap_or("/");
     for listener in listeners {
-        for client in clients_asked(snapshot, expect) {
-            let facts = Facts {
-                listener,
-                peer: client.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-                client,
-                host: expect.url.value.host.as_str(),
-                path: expect.url.value.path.split(['?', '#']).next().unwrap_or("/"),
-                is_covered: true,
-            };
-            let decision = decide(snapshot, &facts);
-            if !keeps(&decision, &expect.is.value) {
-                return Some(format!("{} for {client} through door `{}`", describe(&decision), listener.door.name));
+        let route = snapshot.routes.find(host, listener.door.public_names).map(|found| found.route);
+        let detours = match expect.is.value {
+            // Whoever may enter, but not through the door of another rule, has been let in rightly or refused rightly.
+            ExpectedSpec::Denied | ExpectedSpec::UnknownHost => bases(route),
+            _ => Vec::new(),
+        };
+        let paths = spellings(path, &detours);
+        for client in clients_asked(snapshot, expect, listener, route) {
+            for (nth, spelling) in paths.iter().enumerate() {
+                let asked = Asked { snapshot, expect, listener, client, path: spelling, is_odd: nth > 0 };
+                if let Some(broken) = asked.broken() {
+                    return Some(broken);
+                }
             }
         }
     }
     None
+}
+
+/// The literal parts of a route's path rules.
+fn bases(route: Option<&Arc<Route>>) -> Vec<&str> {
+    route.into_iter().flat_map(|route| &route.paths).map(|rule| rule.pattern.base()).collect()
 }
 
 /// The listeners through which the promise is tried: of the door named, else of every door that knows the name. A door
@@ -68,51 +94,186 @@ fn listeners_asked<'s>(snapshot: &'s Snapshot, expect: &ExpectSpec) -> Vec<&'s L
     snapshot.listeners.iter().filter(is_asked).filter(is_spoken).collect()
 }
 
-fn clients_asked(snapshot: &Snapshot, expect: &ExpectSpec) -> Vec<Client> {
+/// One client of each class that the promise speaks of.
+fn clients_asked(
+    snapshot: &Snapshot,
+    expect: &ExpectSpec,
+    listener: &Listener,
+    route: Option<&Arc<Route>>,
+) -> Vec<Client> {
+    let blocks = blocks_that_count(snapshot, listener, route);
+    let samples = |within: Option<&[IpNet]>, blocks: &[IpNet]| {
+        address_classes(within, blocks).iter().map(|class| Client::at(class.sample())).collect::<Vec<_>>()
+    };
+    // Only a door that believes somebody can meet a client without an address.
+    let unknown = (listener.door.trust != Trust::Nobody).then_some(Client::Unknown);
     match expect.from.as_ref().map(|from| &from.value) {
         Some(FromSpec::Address(address)) => vec![Client::at(*address)],
-        Some(FromSpec::Network(name)) if &**name != "anyone" => {
-            let nets = snapshot.networks.find(name).into_iter().flatten();
-            nets.flat_map(|net| [net.network(), net.broadcast()]).map(Client::at).collect()
+        Some(FromSpec::Network(name)) if &**name == ANYONE => {
+            samples(None, &blocks).into_iter().chain(unknown).collect()
         }
-        _ => vec![stranger(snapshot)],
+        Some(FromSpec::Network(name)) => samples(Some(snapshot.networks.find(name).unwrap_or_default()), &blocks),
+        None => {
+            let named: Vec<IpNet> = snapshot.networks.iter().flat_map(|(_, nets)| nets.iter().copied()).collect();
+            // A block of length 0 names nobody in particular.
+            let named_in_lists = blocks.iter().copied().filter(|block| block.prefix_len() > 0);
+            let named: Vec<IpNet> = named.into_iter().chain(named_in_lists).collect();
+            let is_named = |client: &Client| client.address().is_some_and(|at| named.iter().any(|n| n.contains(&at)));
+            let all: Vec<IpNet> = named.iter().chain(&blocks).copied().collect();
+            let mut strangers = samples(None, &all);
+            strangers.retain(|client| !is_named(client));
+            strangers.extend(unknown);
+            // A file may name every address there is.
+            if strangers.is_empty() { vec![Client::Unknown] } else { strangers }
+        }
     }
 }
 
-/// An address in no network of the file: one of those reserved for documentation (RFC 5737, RFC 3849), else unknown.
-fn stranger(snapshot: &Snapshot) -> Client {
-    let candidates = [
-        IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77)),
-        IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77)),
-        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77)),
-    ];
-    candidates.into_iter().map(Client::at).find(|&client| !snapshot.networks.knows(client)).unwrap_or(Client::Unknown)
+/// The word for everybody, in `from` as in `allow`.
+const ANYONE: &str = "anyone";
+
+/// The blocks of every list that could be asked for a name on a listener.
+fn blocks_that_count(snapshot: &Snapshot, listener: &Listener, route: Option<&Arc<Route>>) -> Vec<IpNet> {
+    let door = &listener.door;
+    let of_route = route.into_iter().flat_map(|route| {
+        route.allow.iter().chain(route.paths.iter().filter_map(|rule| rule.allow.as_ref())).map(|allow| &allow.list)
+    });
+    let believed = match &door.trust {
+        Trust::Peers(list) => Some(list),
+        Trust::Nobody | Trust::Cloudflared => None,
+    };
+    let lists = [&snapshot.allow.list].into_iter().chain(door.allow.as_ref().map(|allow| &allow.list));
+    let lists: Vec<&AccessList> = lists.chain(of_route).chain(&door.peers).chain(believed).collect();
+    let mut blocks: Vec<IpNet> = lists.into_iter().flat_map(|list| list.nets().iter().copied()).collect();
+    blocks.sort();
+    blocks.dedup();
+    blocks
 }
 
-fn keeps(decision: &Decision<'_>, expected: &ExpectedSpec) -> bool {
+/// One question of a promise.
+struct Asked<'s, 'e> {
+    snapshot: &'s Snapshot,
+    expect: &'e ExpectSpec,
+    listener: &'s Listener,
+    client: Client,
+    path: &'s str,
+    is_odd: bool,
+}
+
+impl<'e> Asked<'_, 'e> {
+    /// The counter-example, if this is one.
+    fn broken(&self) -> Option<Broken<'e>> {
+        let Asked { snapshot, expect, listener, client, path, is_odd } = self;
+        let door = &listener.door;
+        if is_turned_away(listener, *client) {
+            let found = format!("{} cannot even connect", self.who());
+            let rule = format!("`peers` of door `{}`", door.name);
+            return (expect.is.value != ExpectedSpec::Denied).then(|| self.with(found, rule, 0));
+        }
+        if matches!(expect.method, Method::CONNECT | Method::TRACE) {
+            // Refused before anything is decided.
+            let found = format!("{} gets 405: {} is never forwarded", self.who(), expect.method);
+            return (expect.is.value != ExpectedSpec::Denied).then(|| self.with(found, String::new(), 0));
+        }
+        let facts = Facts {
+            listener,
+            peer: client.address().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+            client: *client,
+            host: expect.url.value.host.as_str(),
+            path,
+            is_covered: true,
+        };
+        let decision = decide(snapshot, &facts);
+        if keeps(&decision, &expect.is.value, *is_odd) {
+            return None;
+        }
+        let (rule, line) = deciding_rule(&decision, &expect.is.value);
+        Some(self.with(self.happens(&decision), rule, line))
+    }
+
+    fn with(&self, found: String, rule: String, line: u32) -> Broken<'e> {
+        let door = &self.listener.door.name;
+        let asked = match self.is_odd {
+            true => format!("through door `{door}`, spelled `{}`", self.path),
+            false => format!("through door `{door}`"),
+        };
+        Broken { expect: self.expect, found, rule, line, asked }
+    }
+
+    /// `192.168.9.1 (guest)`.
+    fn who(&self) -> String {
+        let names: Vec<&str> = self.snapshot.networks.names_of(self.client).collect();
+        match self.client {
+            Client::Unknown => "a client without an address".to_owned(),
+            Client::Known(address) if names.is_empty() => format!("{address} (in no network)"),
+            Client::Known(address) => format!("{address} ({})", names.join(", ")),
+        }
+    }
+
+    fn happens(&self, decision: &Decision<'_>) -> String {
+        let who = self.who();
+        match decision.verdict {
+            Verdict::Refuse(Refusal::AccessDenied) => format!("{who} is denied"),
+            Verdict::Refuse(Refusal::NoRoute | Refusal::Misdirected) => {
+                format!("{who} finds no such name on door `{}`", self.listener.door.name)
+            }
+            Verdict::Refuse(other) => format!("{who} gets {} {other}", other.status()),
+            Verdict::ToHttps(_) => format!("{who} is sent to https"),
+            Verdict::Redirect(Action::Redirect { location, .. }) => {
+                format!("{who} is sent to {}", String::from_utf8_lossy(location.as_bytes()))
+            }
+            Verdict::Redirect(_) => format!("{who} is sent elsewhere"),
+            Verdict::Answer(_) => format!("{who} gets a fixed answer"),
+            Verdict::Forward(target, _) => format!("{who} reaches `{}`", target.upstream.name()),
+        }
+    }
+}
+
+/// Whether the door closes this client's connections before a byte is read: where nobody is believed, the client is the peer.
+pub fn is_turned_away(listener: &Listener, client: Client) -> bool {
+    let door = &listener.door;
+    door.trust == Trust::Nobody && door.peers.as_ref().is_some_and(|peers| !peers.admits(client))
+}
+
+fn keeps(decision: &Decision<'_>, expected: &ExpectedSpec, is_odd: bool) -> bool {
     match (expected, decision.verdict) {
-        (ExpectedSpec::Denied, Verdict::Refuse(Refusal::AccessDenied))
+        (ExpectedSpec::Denied, Verdict::Refuse(Refusal::AccessDenied | Refusal::BadPath))
         | (ExpectedSpec::UnknownHost, Verdict::Refuse(Refusal::NoRoute | Refusal::Misdirected))
         | (ExpectedSpec::Redirect, Verdict::Redirect(_) | Verdict::ToHttps(_))
         | (ExpectedSpec::Answer, Verdict::Answer(_)) => true,
+        (ExpectedSpec::UnknownHost, Verdict::Refuse(Refusal::AccessDenied)) => decision.route.is_none(),
         (ExpectedSpec::Upstream(name), Verdict::Forward(target, _)) => target.upstream.name() == &**name,
+        // What is written oddly may be refused where both readings of it must be admitted.
+        (
+            ExpectedSpec::Upstream(_) | ExpectedSpec::Redirect | ExpectedSpec::Answer,
+            Verdict::Refuse(Refusal::AccessDenied | Refusal::BadPath),
+        ) => is_odd,
         _ => false,
     }
 }
 
-/// A decision in words, with the line of the rule that made it.
-fn describe(decision: &Decision<'_>) -> String {
-    let by = |what: &str| match decision.allow.line {
-        0 => format!("{what} (nothing says who may enter)"),
-        line => format!("{what} by `allow` of {} (line {line})", decision.allow.place),
+/// The rule that makes the difference between what is promised and what happens, and its line.
+fn deciding_rule(decision: &Decision<'_>, expected: &ExpectedSpec) -> (String, u32) {
+    let allow = decision.allow;
+    let by_allow = |verb: &str| match allow.line {
+        0 => ("no `allow` says who may enter".to_owned(), 0),
+        line => (format!("{verb} by `allow` of {} ({})", allow.place, shown_words(&allow.words)), line),
     };
-    match decision.verdict {
-        Verdict::Refuse(Refusal::AccessDenied) => by("denied"),
-        Verdict::Refuse(Refusal::NoRoute | Refusal::Misdirected) => "unknown host".to_owned(),
-        Verdict::Refuse(other) => other.to_string(),
-        Verdict::ToHttps(_) => "redirect to https".to_owned(),
-        Verdict::Redirect(_) => "redirect".to_owned(),
-        Verdict::Answer(_) => "answer".to_owned(),
-        Verdict::Forward(target, _) => by(&format!("reaches `{}`, admitted", target.upstream.name())),
+    match (expected, decision.verdict) {
+        (_, Verdict::Refuse(Refusal::AccessDenied)) => by_allow("shut out"),
+        (ExpectedSpec::Denied, Verdict::Refuse(_)) => (String::new(), 0),
+        (ExpectedSpec::Denied, _) => by_allow("let in"),
+        _ => match (decision.rule, decision.route) {
+            (Some(rule), Some(route)) => (format!("path `{}` of route `{}`", rule.pattern, route.name), rule.line),
+            (None, Some(route)) => (format!("route `{}`", route.name), route.line),
+            _ => (String::new(), 0),
+        },
     }
 }
+
+fn shown_words(words: &str) -> &str {
+    if words.is_empty() { "nobody" } else { words }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,25 +3,30 @@
 
 mod cell;
 mod challenges;
+mod classes;
 mod compile;
 mod decide;
 mod diff;
 mod door;
 mod expect;
 mod route;
+mod spellings;
 mod table;
+mod targets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use cell::{ChallengeBoard, Publisher, Shown, SnapshotCell};
 pub use challenges::{CHALLENGE_PATH, Challenges, Proof};
+pub use classes::{AddressClass, AddressRange, address_classes};
 pub use compile::{Parts, compile};
-pub use decide::{Decision, Facts, Verdict, decide};
+pub use decide::{Decision, Facts, Rewrite, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
-pub use expect::{Broken, broken_promises};
+pub use expect::{Broken, broken_promises, is_turned_away};
 pub use route::{Action, Answer, Edits, PathRule, Route};
+pub use spellings::spellings;
 pub use table::{Found, RouteTable};
 
 use crate::cert::CertTable;
@@ -52,6 +57,8 @@ pub struct Snapshot {
     pub drain: DrainSpec,
     /// Every target that some route leads to.
     pub targets: Vec<Arc<Target>>,
+    /// The ids of all their lanes, sorted.
+    pub lanes: Vec<u64>,
 }
 
 impl Snapshot {

@@ -26,13 +26,16 @@ pub(super) const CLASSES: usize = 5;
 /// Names by which a caller finds the same counters again, sorted as they are rendered.
 type Named<T> = BTreeMap<Box<str>, Arc<T>>;
 
+/// By upstream and address; what nobody holds any more has no series.
+type Members = BTreeMap<(Box<str>, Box<str>), Weak<MemberMetrics>>;
+
 /// All counters of the process.
 pub struct Metrics {
     pub(super) started: SystemTime,
     pub(super) cores: Box<[CoreMetrics]>,
     routes: Mutex<Named<RouteMetrics>>,
     upstreams: Mutex<Named<UpstreamMetrics>>,
-    members: Mutex<BTreeMap<(Box<str>, Box<str>), Weak<MemberMetrics>>>,
+    members: Mutex<Members>,
     certificates: Mutex<Vec<CertificateMetric>>,
     works: Mutex<Named<CertificateWork>>,
     pub(super) generation: AtomicU64,

@@ -9,7 +9,7 @@ use futures_util::future::select_all;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connect::connect;
+use super::connect::{Protocol, connect};
 use super::target::{Lane, Target, Upstream};
 
 /// How many requests may wait for one upstream; the rest are refused at once.
@@ -106,7 +106,7 @@ async fn probe(target: Arc<Target>) {
 async fn until_back(lane: &Lane, hold: &Hold) {
     while hold.waiting() > 0 {
         tokio::time::sleep(PROBE_EVERY).await;
-        match connect(lane).await {
+        match connect(lane, Protocol::Http2).await {
             Ok(_) => return lane.put_back(),
             // Reachable, but wrong in a way that waiting does not mend: let the requests find out.
             Err(error) if !error.is_away => return,

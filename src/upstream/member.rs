@@ -37,16 +37,17 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member of which nothing is known yet. A literal address is its own resolution.
-    pub fn new(upstream: Arc<str>, endpoint: Endpoint, metrics: Arc<MemberMetrics>) -> Member {
+    /// A member of which nothing is known yet, with the counters for its address. A literal address is its own resolution.
+    pub fn new(upstream: Arc<str>, endpoint: Endpoint, counted: impl FnOnce(&str) -> Arc<MemberMetrics>) -> Member {
         let known = match endpoint.host {
             EndpointHost::Ip(address) => Some(Arc::from([SocketAddr::new(address, endpoint.port)])),
             EndpointHost::Name(_) => None,
         };
+        let authority: Box<str> = written_out(&endpoint).into();
         Member {
-            authority: written_out(&endpoint).into(),
+            metrics: counted(&authority),
+            authority,
             endpoint,
-            metrics,
             health: Health::default(),
             upstream,
             addresses: watch::Sender::new(known),

@@ -14,7 +14,7 @@ use super::balance::Choice;
 use super::hold::Hold;
 use super::member::{Health, Member};
 use crate::config::{Balance, VerifySpec};
-use crate::model::{Endpoint, EndpointHost};
+use crate::model::{Endpoint, EndpointHost, Scheme};
 use crate::telemetry::UpstreamMetrics;
 
 /// What makes an upstream the same one after a reload.
@@ -30,6 +30,8 @@ pub struct UpstreamKey {
     pub verify: VerifySpec,
     /// How long requests wait while it is away.
     pub hold: Option<Duration>,
+    /// Whether HTTP/2 is offered to it over TLS.
+    pub http2: bool,
     /// Whether Via is sent to it.
     pub via: bool,
 }
@@ -111,15 +113,22 @@ pub struct Lane {
     pub member: Arc<Member>,
     /// Set for `https://`.
     pub tls: Option<TargetTls>,
+    /// Whether HTTP/2 may be spoken: it must (`h2c://`), or the server may choose so (`http2 = true`).
+    pub may_speak_http2: bool,
     /// Whether the member is reachable but wrong for this name: a certificate that does not verify.
     pub health: Health,
 }
 
 impl Lane {
     /// A lane with an id of its own.
-    pub fn new(member: Arc<Member>, tls: Option<TargetTls>) -> Lane {
+    pub fn new(member: Arc<Member>, tls: Option<TargetTls>, http2: bool) -> Lane {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Lane { id: NEXT.fetch_add(1, Ordering::Relaxed), member, tls, health: Health::default() }
+        let may_speak_http2 = match member.endpoint.scheme {
+            Scheme::Http => false,
+            Scheme::Https => http2,
+            Scheme::H2c => true,
+        };
+        Lane { id: NEXT.fetch_add(1, Ordering::Relaxed), member, tls, may_speak_http2, health: Health::default() }
     }
 
     /// Whether the last that is known of this way is a failure: others come first.
@@ -129,6 +138,11 @@ impl Lane {
 }
 
 impl Target {
+    /// Whether it may be spoken to in HTTP/2. Without an address nothing is spoken.
+    pub fn may_speak_http2(&self) -> bool {
+        self.lanes.first().is_some_and(|lane| lane.may_speak_http2)
+    }
+
     /// The TLS name for a route's local name, or the endpoint's own where that is no DNS name.
     pub fn server_name(preferred: Option<&str>, endpoint: &Endpoint) -> Option<ServerName<'static>> {
         if let Some(name) = preferred {
