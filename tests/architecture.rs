@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 9] = [
     &["cert"],
     &["upstream"],
     &["snapshot"],
-    &["serve", "provider", "acme", "admin"],
+    &["serve", "provider", "acme", "admin", "import"],
     &["app"],
     &["cli"],
     &["lib", "main"],
@@ -34,6 +34,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
     ("mimalloc", &["main.rs"]),
+    ("pingora_limits", &["serve/counting.rs"]),
+    ("rusqlite", &["import/"]),
+    ("toml_edit", &["config/", "import/text.rs"]),
     ("pingora_ketama", &["upstream/balance.rs"]),
     ("regex", &["model/host_regex.rs"]),
 ];

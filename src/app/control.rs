@@ -2,6 +2,7 @@
 //! to the side, publishes them, and ends everything in order.
 
 mod certificates;
+mod questions;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +21,7 @@ use crate::cert::{SystemRoots, TlsFactory};
 use crate::config::{Config, Source};
 use crate::model::show_duration;
 use crate::provider::{ContentPrint, Watch};
-use crate::serve::{Cores, Doors, Plant};
+use crate::serve::{Cores, Counts, Doors, Plant};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
 use crate::upstream::follow;
@@ -63,6 +64,7 @@ pub struct Control {
     began: Instant,
     worker: CertificateWorker,
     stored: mpsc::Receiver<Stored>,
+    via: Arc<str>,
 }
 
 /// What files held when they were last read.
@@ -98,11 +100,13 @@ impl Control {
             .map_err(|error| AppError::Start(std::io::Error::other(error)))?;
         metrics.watch_access_log(&access_log);
         let (cell, publisher) = SnapshotCell::new(snapshot);
+        let via: Arc<str> = via_name(&state).into();
         let plant = Plant {
             cell: cell.clone(),
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
-            via: via_name(&state).into(),
+            counts: Arc::new(Counts::default()),
+            via: Arc::clone(&via),
         };
         let cores = Cores::start(workers, &plant).map_err(AppError::Start)?;
         let doors = Doors::start(cell.clone(), cores.clone(), Arc::clone(&metrics)).map_err(AppError::Start)?;
@@ -135,6 +139,7 @@ impl Control {
             began,
             worker,
             stored,
+            via,
         };
         control.watch.set_files(control.files.clone(), &Seen::new());
         control.put_to_use(bound, &[]);
@@ -173,6 +178,7 @@ impl Control {
                 },
                 Some(Order { command, answer }) = self.orders.recv() => match command {
                     Command::Renew { name, force } => self.renew(&name, force, answer),
+                    Command::Explain { question } => self.explain(question, answer),
                     command => drop(answer.send(self.carry_out(command).await)),
                 },
                 Some(stored) = self.stored.recv() => self.put_stored_in_force(stored).await,
@@ -201,7 +207,8 @@ impl Control {
             Command::Status => self.status(),
             Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
             Command::Certificates => self.certificates().await,
-            Command::Renew { .. } => Answer::refused("a renewal is answered when it is done"),
+            Command::Incident { id } => self.incident(&id),
+            Command::Renew { .. } | Command::Explain { .. } => Answer::refused("answered when it is done"),
         }
     }
 

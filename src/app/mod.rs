@@ -3,6 +3,7 @@
 mod certificates;
 mod check;
 mod control;
+mod explain;
 mod limits;
 mod load;
 mod open;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
+pub use explain::{Explanation, explain_file};
 pub use table::{RouteRow, RouteRows, table};
 
 use crate::config::{Config, Faults};

@@ -11,7 +11,7 @@ use super::keys::{PATH, PATH_ENTRY};
 use super::reading::{Item, Reading, shown};
 use super::section::Section;
 use super::targets::{self, Destination};
-use super::{ActionSpec, Located, PathSpec, access};
+use super::{ActionSpec, Located, PathSpec, QuotaSpec, access, quotas};
 
 /// The keys of which a path has at most one.
 const ACTIONS: [&str; 4] = ["to", "redirect", "json", "text"];
@@ -27,12 +27,13 @@ fn path<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<PathSpec> {
     if targets::is_short(entry) {
         let to = targets::destination(reading, entry).map(Destination::alone)?;
         let action = ActionSpec::Forward { to: Some(to), replace: None };
-        return Some(PathSpec { pattern: pattern?, allow: None, action });
+        return Some(PathSpec { pattern: pattern?, allow: None, quota: QuotaSpec::default(), action });
     }
     let section = Section::open(reading, entry, &PATH, format!("path {}", shown(entry.key)))?;
     let allow = access::allow(&section, "allow");
+    let quota = quotas::quota(&section);
     let action = action(&section);
-    Some(PathSpec { pattern: pattern?, allow, action: action? })
+    Some(PathSpec { pattern: pattern?, allow, quota, action: action? })
 }
 
 fn pattern(reading: &Reading<'_>, entry: &Item<'_>) -> Option<Located<PathPattern>> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Snapshot;
 use super::door::{Allow, Listener, Mode, Trust};
+use super::quota::{Bounds, bounds};
 use super::route::{Action, Answer, PathRule, Route};
 use crate::config::Schemes;
 use crate::model::{Client, PathPattern, Refusal, is_ambiguous, normalise};
@@ -41,6 +42,8 @@ pub struct Decision<'a> {
     pub rule: Option<&'a PathRule>,
     /// The `allow` that was asked last: the one that refused, or the one that admitted.
     pub allow: &'a Allow,
+    /// The bounds that count for this client on this route; none where the request is refused or sent to https.
+    pub bounds: Bounds<'a>,
     /// The outcome.
     pub verdict: Verdict<'a>,
 }
@@ -76,7 +79,7 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     let matching = normalise(facts.path);
     let rule = route.and_then(|route| route.rule(&matching));
     let allow = effective_allow(snapshot, facts, route, rule);
-    let outcome = |verdict| Decision { route, rule, allow, verdict };
+    let outcome = |verdict| Decision { route, rule, allow, bounds: Bounds::default(), verdict };
 
     if !allow.list.admits(facts.client) {
         return outcome(Verdict::Refuse(Refusal::AccessDenied));
@@ -84,7 +87,7 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     if let Some(spelled) = rule_as_spelled(route, facts.path, &matching)
         && !spelled.list.admits(facts.client)
     {
-        return Decision { route, rule, allow: spelled, verdict: Verdict::Refuse(Refusal::AccessDenied) };
+        return Decision { allow: spelled, ..outcome(Verdict::Refuse(Refusal::AccessDenied)) };
     }
     let schemes = route.map(|route| route.schemes).unwrap_or_default();
     if let (Mode::Redirect(port), Schemes::AsTheDoor) = (facts.listener.mode, schemes) {
@@ -99,7 +102,7 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     if route.guards_paths && is_ambiguous(facts.path) {
         return outcome(Verdict::Refuse(Refusal::BadPath));
     }
-    outcome(act(route, rule))
+    Decision { bounds: bounds(snapshot, facts.listener, route, rule), ..outcome(act(route, rule)) }
 }
 
 /// Whether a route that minds about schemes is served by a listener. One that speaks cleartext behind a gateway that it

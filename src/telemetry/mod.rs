@@ -11,6 +11,7 @@ mod members;
 mod metrics;
 mod process;
 mod readiness;
+mod recent;
 mod request_id;
 
 pub use access_line::AccessRecord;

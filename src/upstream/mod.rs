@@ -19,5 +19,5 @@ pub use member::{Health, Member};
 pub use multiplex::{Multiplexed, Seat, Sendable, http2_fault};
 pub use pool::{Opener, Opening, Pool, Sender, Turn};
 pub use resolve::follow;
-pub use target::{Lane, Target, TargetKey, TargetTls, Upstream, UpstreamKey};
+pub use target::{Failure, Lane, Target, TargetKey, TargetTls, Upstream, UpstreamKey};
 pub use wire::{Wire, poll_write_pieces, with_pieces};

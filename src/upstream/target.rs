@@ -3,9 +3,9 @@
 //! stay.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -14,7 +14,7 @@ use super::balance::Choice;
 use super::hold::Hold;
 use super::member::{Health, Member};
 use crate::config::{Balance, VerifySpec};
-use crate::model::{Endpoint, EndpointHost, Scheme};
+use crate::model::{Endpoint, EndpointHost, Refusal, Scheme};
 use crate::telemetry::UpstreamMetrics;
 
 /// What makes an upstream the same one after a reload.
@@ -48,13 +48,14 @@ pub struct Upstream {
     /// Its servers, one for each of the key's endpoints.
     pub members: Box<[Arc<Member>]>,
     pub(super) choice: Choice,
+    last_failure: Mutex<Option<Failure>>,
 }
 
 impl Upstream {
     /// An upstream of these members.
     pub fn new(key: UpstreamKey, members: Box<[Arc<Member>]>, metrics: Arc<UpstreamMetrics>) -> Upstream {
         let choice = Choice::new(key.balance, &key.endpoints);
-        Upstream { key, hold: Hold::default(), metrics, members, choice }
+        Upstream { key, hold: Hold::default(), metrics, members, choice, last_failure: Mutex::default() }
     }
 
     /// Its name: log label and metric label.
@@ -70,6 +71,28 @@ impl Upstream {
             many => format!("{} ({} addresses)", self.key.name, many.len()),
         }
     }
+
+    /// Remembers why an exchange with it failed, for those who ask.
+    pub fn note_failure(&self, refusal: Refusal, detail: &str) {
+        let failure = Failure { at: SystemTime::now(), refusal, detail: detail.into() };
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// Why the last exchange that failed did.
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why an exchange with an upstream failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// When.
+    pub at: SystemTime,
+    /// The cause.
+    pub refusal: Refusal,
+    /// More about it.
+    pub detail: Box<str>,
 }
 
 /// TLS towards an upstream.

@@ -4,6 +4,7 @@
 
 mod abuse;
 mod access;
+mod asking;
 mod bad_upstreams;
 mod balance;
 mod command_line;
@@ -20,6 +21,7 @@ mod limits;
 mod log;
 mod paths;
 mod promises;
+mod quotas;
 mod refusals;
 mod reload;
 mod retry;

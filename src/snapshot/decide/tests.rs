@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::cert::{CertTable, SystemRoots};
-use crate::config::{ActionSpec, Checked, Config, Located, Origin, PathSpec, RouteSpec, Span, parse};
+use crate::config::{ActionSpec, Checked, Config, Located, Origin, PathSpec, QuotaSpec, RouteSpec, Span, parse};
 use crate::model::{HostPattern, PathPattern};
 use crate::snapshot::{Parts, compile};
 use crate::telemetry::Metrics;
@@ -108,6 +108,7 @@ fn a_location_takes_every_path_that_begins_so_and_replaces_that() {
     let path = |location: &str, replace: Option<&str>| PathSpec {
         pattern: nowhere(PathPattern::parse_as_nginx(location).unwrap()),
         allow: None,
+        quota: QuotaSpec::default(),
         action: ActionSpec::Forward { to: None, replace: replace.map(Into::into) },
     };
     let paths = vec![path("/app", None), path("/app/v1/", Some("/")), path("= /app/exact", Some("/only"))];
