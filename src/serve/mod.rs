@@ -22,6 +22,7 @@ mod replay;
 mod request;
 mod respond;
 mod sealing;
+mod search;
 mod trailers;
 mod tunnel;
 mod websocket;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::quota::Quota;
-use super::trust::{Mode, Trust};
+pub use super::trust::{Mode, Trust};
 use crate::model::AccessList;
 
 /// One address that is listened on.

@@ -13,10 +13,9 @@ use ipnet::IpNet;
 use super::Snapshot;
 use super::classes::address_classes;
 use super::decide::{Decision, Facts, Verdict, decide};
-use super::door::Listener;
+use super::door::{Listener, Mode, Trust};
 use super::route::{Action, Route};
 use super::spellings::spellings;
-use super::trust::{Mode, Trust};
 use crate::config::{ExpectSpec, ExpectedSpec, FromSpec};
 use crate::model::{AccessList, Client, Refusal};
 
