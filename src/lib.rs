@@ -12,8 +12,10 @@ pub mod snapshot;
 
 pub mod acme;
 pub mod admin;
+pub mod import;
 pub mod provider;
 pub mod serve;
+pub mod service;
 
 pub mod app;
 

@@ -1,8 +1,10 @@
 //! The one list of orders, whoever gives them, and what comes back.
 //! On the socket an order is one line, `{"command":"reload"}`, and so is the answer.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// What can be asked of a running process.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -10,12 +12,48 @@ use tokio::sync::oneshot;
 pub enum Command {
     /// Read the file again; the answer is the verdict.
     Reload,
+    /// The same, asked by a program: if it is another one than runs here, it takes over.
+    ReloadAs {
+        /// The program.
+        program: PathBuf,
+    },
+    /// Hand over to a new process of this program; the answer comes when it serves, or will not.
+    Upgrade {
+        /// The program.
+        program: PathBuf,
+    },
     /// The table in force.
     Routes,
     /// Generation, doors, connections, how long it runs.
     Status,
     /// All metrics as Prometheus has them.
     Metrics,
+    /// The way of a request through everything that decides about it.
+    Explain {
+        /// What is asked.
+        question: Question,
+    },
+    /// What a file would change.
+    Plan {
+        /// Its path, as messages show it. Not opened.
+        path: PathBuf,
+        /// Its text.
+        text: String,
+    },
+    /// Access records from now on, one JSON line each after the answer, until the asker goes.
+    Tail {
+        /// Of this route only.
+        route: Option<String>,
+        /// Refusals and failures only.
+        errors: bool,
+    },
+    /// Counters of every route, and how its upstreams are.
+    Top,
+    /// What became of a request that failed.
+    Incident {
+        /// Its id, as pages and records show it.
+        id: String,
+    },
     /// Every certificate: what is stored, when it is renewed, what went wrong.
     Certificates,
     /// Renew a certificate; the answer comes when that is done.
@@ -25,6 +63,21 @@ pub enum Command {
         /// Even if it is not due.
         force: bool,
     },
+}
+
+/// A request that nobody sent, to be explained.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Question {
+    /// What is asked for; `https` where no scheme is written.
+    pub url: String,
+    /// Who asks: an address, or one of a network. Default: an address in no network.
+    pub from: Option<String>,
+    /// The door. Default: one that knows the name.
+    pub via: Option<String>,
+    /// The method.
+    pub method: String,
+    /// Fields that the client sends besides Host: names and values.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What became of an order.
@@ -58,4 +111,6 @@ pub struct Order {
     pub command: Command,
     /// Where the answer goes; the asker may be gone by then.
     pub answer: oneshot::Sender<Answer>,
+    /// For `Tail`: where lines go after an answer that is `ok`. Closed when the asker goes.
+    pub lines: Option<mpsc::Sender<Box<[u8]>>>,
 }

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
@@ -24,12 +24,14 @@ use crate::model::show_duration;
 
 use super::command::{Answer, Command, Order};
 
-/// Longest order. Bytes.
-const LONGEST_ORDER: u64 = 64 * 1024;
+/// Longest order. Bytes; a whole routes.toml of 16 MiB fits, as JSON.
+const LONGEST_ORDER: u64 = 32 << 20;
 /// How long a client may take to send its order, and again to read the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients at a time; more wait in the kernel's queue.
 const CLIENTS: usize = 64;
+/// Lines that wait for a client that follows.
+const LINES: usize = 64;
 /// After an `accept` that failed, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that fit into a socket address, with the closing zero (unix(7)).
@@ -83,6 +85,34 @@ pub struct AdminSocket {
     path: PathBuf,
     /// Device and inode of the file, to know it again.
     file: Option<(u64, u64)>,
+    /// Whether it is another process's by now.
+    left: watch::Receiver<bool>,
+    leave: watch::Sender<bool>,
+}
+
+/// The socket as whoever hands it over holds it.
+#[derive(Debug)]
+pub struct AdminHandle {
+    listener: std::os::unix::net::UnixListener,
+    path: PathBuf,
+    leave: watch::Sender<bool>,
+}
+
+impl AdminHandle {
+    /// Its file, and a second handle of the listening socket.
+    pub fn share(&self) -> Option<(PathBuf, std::os::unix::net::UnixListener)> {
+        Some((self.path.clone(), self.listener.try_clone().ok()?))
+    }
+
+    /// Leaves it to the other process: nobody is accepted here any more, and the file stays.
+    pub fn leave(self) {
+        self.leave.send_replace(true);
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl AdminSocket {
@@ -91,8 +121,27 @@ impl AdminSocket {
         remove_stale(path)?;
         let unopened = |cause| AdminError::Unopened { socket: path.to_owned(), cause };
         let listener = listen(path).map_err(unopened)?;
+        Ok(AdminSocket::of(path, listener))
+    }
+
+    /// The socket of a process that this one follows.
+    pub fn adopt(path: &Path, listener: std::os::unix::net::UnixListener) -> Result<AdminSocket, AdminError> {
+        let unopened = |cause| AdminError::Unopened { socket: path.to_owned(), cause };
+        listener.set_nonblocking(true).map_err(unopened)?;
+        Ok(AdminSocket::of(path, listener))
+    }
+
+    fn of(path: &Path, listener: std::os::unix::net::UnixListener) -> AdminSocket {
         let file = fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()));
-        Ok(AdminSocket { listener, path: path.to_owned(), file })
+        let (leave, left) = watch::channel(false);
+        AdminSocket { listener, path: path.to_owned(), file, left, leave }
+    }
+
+    /// What is needed to hand it over later.
+    pub fn handle(&self) -> Result<AdminHandle, AdminError> {
+        let unopened = |cause| AdminError::Unopened { socket: self.path.clone(), cause };
+        let listener = self.listener.try_clone().map_err(unopened)?;
+        Ok(AdminHandle { listener, path: self.path.clone(), leave: self.leave.clone() })
     }
 
     /// Answers until the receiver of `orders` is gone. To stop earlier, drop the future.
@@ -101,6 +150,7 @@ impl AdminSocket {
         let listener = self.listener.try_clone().and_then(UnixListener::from_std).map_err(unopened)?;
         let places = Arc::new(Semaphore::new(CLIENTS));
         let mut clients = JoinSet::new();
+        let mut left = self.left.clone();
         loop {
             let place = tokio::select! {
                 place = places.clone().acquire_owned() => place,
@@ -108,6 +158,7 @@ impl AdminSocket {
             };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                _ = left.wait_for(|left| *left) => break,
                 () = orders.closed() => break,
             };
             match accepted {
@@ -133,6 +184,9 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
+        if *self.left.borrow() {
+            return;
+        }
         let now = fs::symlink_metadata(&self.path).ok().map(|file| (file.dev(), file.ino()));
         if now.is_some() && now == self.file {
             // Whoever comes next replaces what stays behind.
@@ -210,9 +264,17 @@ impl Near {
 /// One client: its order, and the answer.
 async fn converse(mut stream: UnixStream, orders: mpsc::Sender<Order>, patience: Duration) {
     let own = rustix::process::geteuid().as_raw();
+    let mut lines = None;
     let answer = match stream.peer_cred() {
         Ok(peer) if may_order(peer.uid(), own) => match timeout(patience, read_order(&mut stream)).await {
-            Ok(Ok(command)) => carry_out(command, &orders).await,
+            Ok(Ok(command)) => {
+                let sender = matches!(command, Command::Tail { .. }).then(|| {
+                    let (sender, receiver) = mpsc::channel(LINES);
+                    lines = Some(receiver);
+                    sender
+                });
+                carry_out(command, sender, &orders).await
+            }
             Ok(Err(answer)) => answer,
             Err(_) => Answer::refused(format!("the order did not come within {}", show_duration(patience))),
         },
@@ -225,11 +287,31 @@ async fn converse(mut stream: UnixStream, orders: mpsc::Sender<Order>, patience:
     let Ok(mut line) = serde_json::to_vec(&answer) else { return };
     line.push(b'\n');
     // A client that went away has no use for the answer.
-    let _ = timeout(patience, async {
-        stream.write_all(&line).await?;
-        stream.shutdown().await
-    })
-    .await;
+    let told = timeout(patience, stream.write_all(&line)).await;
+    if let (Some(lines), true, Ok(Ok(()))) = (lines, answer.ok, told) {
+        pass_on(&mut stream, lines).await;
+    }
+    let _ = timeout(patience, stream.shutdown()).await;
+}
+
+/// Writes lines until there are no more, or the client goes. One that reads slowly waits alone: what it misses is lost where
+/// the lines come from.
+async fn pass_on(stream: &mut UnixStream, mut lines: mpsc::Receiver<Box<[u8]>>) {
+    let (mut from, mut to) = stream.split();
+    let gone = async {
+        let _ = from.read(&mut [0; 1]).await;
+    };
+    let written = async {
+        while let Some(line) = lines.recv().await {
+            if to.write_all(&line).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        () = written => {}
+    }
 }
 
 /// Root, and the user that we run as.
@@ -244,7 +326,7 @@ async fn read_order(stream: &mut UnixStream) -> Result<Command, Answer> {
         return Err(Answer::refused(format!("the order cannot be read: {error}")));
     }
     if line.len() as u64 >= LONGEST_ORDER && line.last() != Some(&b'\n') {
-        return Err(Answer::refused("the order is longer than 64 KiB"));
+        return Err(Answer::refused("the order is longer than 32 MiB"));
     }
     serde_json::from_slice(&line).map_err(|error| {
         Answer::refused(format!(
@@ -253,10 +335,10 @@ async fn read_order(stream: &mut UnixStream) -> Result<Command, Answer> {
     })
 }
 
-async fn carry_out(command: Command, orders: &mpsc::Sender<Order>) -> Answer {
+async fn carry_out(command: Command, lines: Option<mpsc::Sender<Box<[u8]>>>, orders: &mpsc::Sender<Order>) -> Answer {
     let (answer, answered) = oneshot::channel();
     let leaving = || Answer::refused("doorward is stopping");
-    if orders.send(Order { command, answer }).await.is_err() {
+    if orders.send(Order { command, answer, lines }).await.is_err() {
         return leaving();
     }
     answered.await.unwrap_or_else(|_| leaving())

@@ -49,15 +49,20 @@ pub fn check(path: &Path) -> CheckReport {
 
 /// Makes a snapshot of a file without a state folder.
 pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
-    let workshop = Workshop {
+    workshop(path)?.prepare(None)
+}
+
+/// What makes a snapshot of a file and writes nothing.
+pub fn workshop(path: &Path) -> Result<Workshop, Faults> {
+    Ok(Workshop {
         path: path.to_owned(),
         state: None,
         overlay: None,
         factory: factory(path)?.into(),
         roots: SystemRoots::load().into(),
         metrics: Metrics::new(1),
-    };
-    workshop.prepare(None)
+        first_generation: 1,
+    })
 }
 
 /// A factory for certificates that are only looked at.

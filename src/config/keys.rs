@@ -31,6 +31,13 @@ const fn key(name: &'static str, takes: &'static str, example: &'static str, doc
 }
 
 const ALLOW_TAKES: &str = "a list of network names and addresses";
+const LIMIT: Key = key("limit", "a rate, or \"off\"", "\"20/s\"", "requests of one client to one route; default off");
+const IN_FLIGHT: Key = key("in_flight", "a whole number, or \"off\"", "20", "requests of one client to one route at a time; default off");
+const LIMIT_HINTS: [(&str, &str); 3] = [
+    ("rate_limit", "write `limit = \"20/s\"` on the route"),
+    ("rate", "write `limit = \"20/s\"` on the route"),
+    ("burst", "the window of `limit` is the burst: `limit = \"600/min\"` may come all at once"),
+];
 const SECRET: &str = "a secret is never in the file: put it into a file of its own and write `token_file = \"…\"`";
 
 /// The file itself.
@@ -39,6 +46,8 @@ pub const FILE: Table = Table {
     keys: &[
         key("domain", "a domain name", "\"home.example\"", "what follows a short route name"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter where neither path, route nor door says so; absent: nobody"),
+        LIMIT,
+        IN_FLIGHT,
         key("networks", "a table of networks", "{ lan = [\"192.168.1.0/24\"] }", "names for blocks of addresses"),
         key("listen", "a table of doors", "{ lan = { https = \":443\" } }", "where connections are accepted"),
         key("cert", "a table of certificates", "{ home = { cert = \"a.crt\", key = \"a.key\" } }", "what is shown over TLS"),
@@ -56,6 +65,9 @@ pub const FILE: Table = Table {
         ("upstream", "it is called `[upstreams]`"),
         ("http", "doors are written `[listen.<name>]` with `http = …`"),
         ("https", "doors are written `[listen.<name>]` with `https = …`"),
+        LIMIT_HINTS[0],
+        LIMIT_HINTS[1],
+        LIMIT_HINTS[2],
         ("admin", "there is nothing to configure: the admin socket lies in the state folder"),
     ],
 };
@@ -73,14 +85,20 @@ pub const DOOR: Table = Table {
         key("http", "an address or a list of them", "\":80\"", "beside `https` it answers 308; alone it serves"),
         key("names", "the word \"public\"", "\"public\"", "only names written as `public = …` exist on this door"),
         key("trust", "\"cloudflared\" or a list of addresses and network names", "\"cloudflared\"", "whose word about the client is believed"),
+        key("proxy_protocol", "true or false", "true", "true: those in `trust` say in a PROXY header whose connection it is"),
         key("peers", ALLOW_TAKES, "[\"lan\"]", "whose connections are accepted at all; absent: anyone's"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter here, for routes that say nothing themselves"),
+        LIMIT,
+        IN_FLIGHT,
     ],
     hints: &[
         ("listen", "write `https = \":443\"` or `http = \":80\"`"),
         ("port", "write the port into the address: `https = \":443\"`"),
         ("address", "write `https = \":443\"` or `http = \":80\"`"),
         ("cert", "certificates stand in `[cert.<id>]` and are chosen by the names they cover"),
+        LIMIT_HINTS[0],
+        LIMIT_HINTS[1],
+        LIMIT_HINTS[2],
         ("tls", "write `https = \":443\"`; certificates stand in `[cert.<id>]`"),
     ],
 };
@@ -163,13 +181,16 @@ pub const EXPORT: Table = Table {
 };
 
 /// One entry of `[upstreams]`.
-pub const UPSTREAM_ENTRY: Key = key("<name>", "an address or a table", "{ to = \"https://192.168.1.5\" }", "one upstream");
+pub const UPSTREAM_ENTRY: Key = key("<name>", "an address, a list of them, or a table", "{ to = \"https://192.168.1.5\" }", "one upstream");
 
+const BALANCE: Key = key("balance", "\"round-robin\", \"least-requests\" or \"sticky\"", "\"sticky\"", "which of several addresses a request goes to; default round-robin");
 const TLS_NAME: Key = key("tls_name", "a name", "\"nas.home.example\"", "sent and verified in TLS; default: the route's local name");
 const VERIFY: Key = key("verify", "true or false", "false", "false: any certificate is taken");
 const CA: Key = key("ca", "a path", "\"nas-ca.crt\"", "PEM file with the root to verify against");
 const PIN: Key = key("pin", "a fingerprint", "\"sha256:<64 hex digits>\"", "the one certificate that is taken");
 const HOLD: Key = key("hold", "a duration", "\"45s\"", "how long requests wait while it restarts; default: not at all");
+const HTTP2: Key = key("http2", "true or false", "true", "true: HTTP/2 where an `https://` upstream offers it; gRPC needs it");
+const PROXY_PROTOCOL: Key = key("proxy_protocol", "\"v1\" or \"v2\"", "\"v2\"", "say in a PROXY header who the client is; default: not said");
 const VIA: Key = key("via", "true or false", "false", "false: send no Via header");
 const TARGET_HINTS: &[(&str, &str)] = &[
     ("url", "it is called `to`"),
@@ -179,7 +200,14 @@ const TARGET_HINTS: &[(&str, &str)] = &[
     ("port", "write the port into `to`: `to = \"http://192.168.1.5:3000\"`"),
     ("websocket", "there is nothing to switch on: WebSockets always work"),
     ("websockets", "there is nothing to switch on: WebSockets always work"),
+    ("grpc", "write `http2 = true`, or `h2c://` in `to` where the server speaks cleartext"),
+    ("h2", "it is called `http2`"),
     ("insecure", "write `pin = \"sha256:…\"`, or `verify = false`"),
+    LIMIT_HINTS[0],
+    LIMIT_HINTS[1],
+    LIMIT_HINTS[2],
+    ("limit", "it belongs to the route"),
+    ("in_flight", "it belongs to the route"),
     ("timeout", "there is no limit on the whole; `idle` on the route limits silence"),
     ("set", "write `headers = { request = { set = { … } } }` or `response`"),
 ];
@@ -188,37 +216,45 @@ const TARGET_HINTS: &[(&str, &str)] = &[
 pub const UPSTREAM: Table = Table {
     title: "[upstreams.<name>]",
     keys: &[
-        key("to", "an address", "\"https://192.168.1.5\"", "scheme, host and port; nothing behind it"),
+        key("to", "an address or a list of them", "\"https://192.168.1.5\"", "scheme, host and port; nothing behind it"),
+        BALANCE,
         TLS_NAME,
         VERIFY,
         CA,
         PIN,
         HOLD,
+        HTTP2,
+        PROXY_PROTOCOL,
         VIA,
     ],
     hints: TARGET_HINTS,
 };
 
 /// One entry of `[routes]`.
-pub const ROUTE_ENTRY: Key = key("<name>", "an upstream's name, an address, or a table", "\"http://192.168.1.5:3000\"", "one route");
+pub const ROUTE_ENTRY: Key = key("<name>", "an upstream's name, an address, a list of addresses, or a table", "\"http://192.168.1.5:3000\"", "one route");
 /// `[routes.<name>]`.
 pub const ROUTE: Table = Table {
     title: "[routes.<name>]",
     keys: &[
-        key("to", "an upstream's name or an address", "\"http://192.168.1.5:3000\"", "where requests go"),
+        key("to", "an upstream's name, an address, or a list of addresses", "\"http://192.168.1.5:3000\"", "where requests go"),
         key("public", "a full name or a list of them", "\"photos.example.com\"", "its names on doors with `names = \"public\"`"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter, whatever door and file say"),
+        LIMIT,
+        IN_FLIGHT,
         key("max_body", "a size", "\"50M\"", "largest upload; default: no limit"),
         key("idle", "a duration", "\"10m\"", "how long either side may be silent; default 10m, WebSockets 1h"),
         key("hsts", "a duration", "\"180d\"", "Strict-Transport-Security: max-age; default: not sent"),
         key("log_query", "true or false", "true", "keep query strings in the access log"),
         key("headers", "a table", "{ response = { remove = [\"Server\"] } }", "headers to set and to remove"),
         key("paths", "a table of paths", "{ \"/metrics\" = { allow = [\"monitoring\"] } }", "paths with rules of their own"),
+        BALANCE,
         TLS_NAME,
         VERIFY,
         CA,
         PIN,
         HOLD,
+        HTTP2,
+        PROXY_PROTOCOL,
         VIA,
     ],
     hints: TARGET_HINTS,
@@ -249,14 +285,17 @@ pub const HEADER_EDITS: Table = Table {
 pub const HEADER_VALUE: Key = key("<name>", "a text", "\"1\"", "one header");
 
 /// One entry of `paths`.
-pub const PATH_ENTRY: Key = key("<path>", "an upstream's name, an address, or a table", "{ allow = [\"lan\"] }", "one path");
+pub const PATH_ENTRY: Key = key("<path>", "an upstream's name, an address, a list of addresses, or a table", "{ allow = [\"lan\"] }", "one path");
 /// The value of one path.
 pub const PATH: Table = Table {
     title: "`paths`",
     keys: &[
-        key("to", "an upstream's name or an address", "\"http://192.168.1.5:3001\"", "default: the route's own"),
+        key("to", "an upstream's name, an address, or a list of addresses", "\"http://192.168.1.5:3001\"", "default: the route's own"),
         key("strip", "true or false", "true", "take the matched part away before forwarding"),
+        key("replace", "a path", "\"/api\"", "put this in place of the matched part before forwarding"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter here, whatever the route says"),
+        LIMIT,
+        IN_FLIGHT,
         key("redirect", "a path or a URL", "\"/remote.php/dav/\"", "answer with a redirect"),
         key("status", "a number", "301", "of a redirect (default 302) or an answer (default 200)"),
         key("json", "JSON in quotes", "'{\"ok\":true}'", "answer with this JSON"),
@@ -264,15 +303,21 @@ pub const PATH: Table = Table {
         key("cors", "true or false", "true", "the answer may be read from any web page"),
     ],
     hints: &[
+        ("balance", "make an `[upstreams.<name>]` of the addresses and write it there"),
         ("hold", "make an `[upstreams.<name>]` of the address and write it there"),
         ("pin", "make an `[upstreams.<name>]` of the address and write it there"),
         ("verify", "make an `[upstreams.<name>]` of the address and write it there"),
         ("ca", "make an `[upstreams.<name>]` of the address and write it there"),
+        ("http2", "make an `[upstreams.<name>]` of the address and write it there"),
+        ("proxy_protocol", "make an `[upstreams.<name>]` of the address and write it there"),
         ("tls_name", "make an `[upstreams.<name>]` of the address and write it there"),
         ("via", "make an `[upstreams.<name>]` of the address and write it there"),
         ("max_body", "it belongs to the route as a whole"),
         ("idle", "it belongs to the route as a whole"),
         ("headers", "it belongs to the route as a whole"),
+        LIMIT_HINTS[0],
+        LIMIT_HINTS[1],
+        LIMIT_HINTS[2],
         ("return", "write `text = \"…\"` or `json = '…'`, with `status = …`"),
     ],
 };

@@ -15,6 +15,8 @@ mod headers;
 #[rustfmt::skip]
 mod keys;
 mod paths;
+mod pinning;
+mod quotas;
 mod reading;
 mod routes;
 mod section;
@@ -38,12 +40,13 @@ pub use certs::CAS;
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use dns::dns_providers;
 pub use keys::{Key, TABLES, Table};
+pub use pinning::{PinPlace, write_pin};
 pub use source::Source;
 pub use spec::{
-    AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, CaSpec, CertSource, CertSpec, ChallengeSpec, Config,
-    DnsSpec, DockerSpec, DoorSpec, DrainSpec, ExpectSpec, ExpectedSpec, ExportSpec, FromSpec, HeaderEdits, HeadersSpec,
-    KeyType, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec, RouteSpec, Span, TargetSpec,
-    ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
+    AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, Balance, CaSpec, CertSource, CertSpec, ChallengeSpec,
+    Config, DnsSpec, DockerSpec, DoorSpec, DrainSpec, ExpectSpec, ExpectedSpec, ExportSpec, FromSpec, HeaderEdits,
+    HeadersSpec, KeyType, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec, QuotaSpec, RouteSpec,
+    Schemes, Span, TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
 };
 
 /// A file without a fault.
@@ -122,6 +125,7 @@ fn read<'t>(reading: &Reading<'t>, root: &'t DeTable<'t>) -> Config {
     let config = Config {
         path: reading.source.path().to_owned(),
         allow: access::allow(&file, "allow"),
+        quota: quotas::quota(&file),
         networks: file.item("networks").map(|item| access::networks(reading, &item)).unwrap_or_default(),
         doors: file.item("listen").map(|item| doors::doors(reading, &item)).unwrap_or_default(),
         certs: file.item("cert").map(|item| certs::certs(reading, &item)).unwrap_or_default(),

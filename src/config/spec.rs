@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use crate::model::AccessFormat;
-use crate::model::{Endpoint, HostName, HostPattern, PathPattern};
+use crate::model::{Endpoint, HostName, HostPattern, PathPattern, ProxyVersion, Rate};
 
 /// A place in the file: byte offsets into its text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub domain: Option<Located<HostName>>,
     /// `allow` at top level; absent admits nobody (with a warning).
     pub allow: Option<AllowSpec>,
+    /// `limit` and `in_flight` at top level.
+    pub quota: QuotaSpec,
     /// `[networks]`, in the order of the file.
     pub networks: Vec<NetworkSpec>,
     /// `[listen.*]`.
@@ -104,6 +106,15 @@ pub enum AllowEntry {
     Net(IpNet),
 }
 
+/// `limit` and `in_flight`, which stand in the file, in doors, in routes and at paths. Absent: what is further out counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct QuotaSpec {
+    /// `limit`: how often one client may ask one route. `None` inside: `"off"`.
+    pub limit: Option<Located<Option<Rate>>>,
+    /// `in_flight`: how many requests of one client to one route may be served at a time. `None` inside: `"off"`.
+    pub in_flight: Option<Located<Option<u32>>>,
+}
+
 /// One line of `[networks]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetworkSpec {
@@ -126,10 +137,14 @@ pub struct DoorSpec {
     pub public_names: bool,
     /// `trust`.
     pub trust: TrustSpec,
+    /// `proxy_protocol = true`: connections begin with a PROXY header, and only those in `trust` may come.
+    pub proxy_protocol: bool,
     /// `peers`: whose connections are accepted at all, judged on the TCP peer before TLS. Absent: anyone.
     pub peers: Option<AllowSpec>,
     /// `allow`: for routes that say nothing themselves, instead of the file's.
     pub allow: Option<AllowSpec>,
+    /// `limit` and `in_flight`: for routes that say nothing themselves, instead of the file's.
+    pub quota: QuotaSpec,
 }
 
 /// Whose forwarding headers a door believes.
@@ -275,16 +290,49 @@ pub struct ExportSpec {
 /// The keys that say where requests go: `[upstreams.<name>]`, or a route whose `to` is an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TargetSpec {
-    /// `to`.
-    pub to: Located<Endpoint>,
+    /// `to`: one address, or several of one scheme; never none in the file. None at all is a container that is stopped:
+    /// its requests wait (`hold`) or are told 503.
+    pub to: Vec<Located<Endpoint>>,
+    /// `balance`: which of several addresses a request goes to. Default round robin.
+    pub balance: Balance,
     /// `tls_name`: name sent and verified. Default: the route's local name.
     pub tls_name: Option<Located<HostName>>,
     /// `verify = false`, `ca`, `pin`.
     pub verify: VerifySpec,
     /// `hold`: how long requests wait for an upstream that is away. Default: not at all.
     pub hold: Option<Located<Duration>>,
+    /// `http2 = true`: HTTP/2 where an `https://` upstream offers it. `h2c://` is HTTP/2 without a word.
+    pub http2: bool,
+    /// `proxy_protocol`: the client is announced in a PROXY header of this version, each on a connection of its own.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// `via = false`: no Via header to this upstream.
     pub via: bool,
+}
+
+/// Which of an upstream's addresses a request goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Balance {
+    /// `"round-robin"`: one after the other.
+    #[default]
+    RoundRobin,
+    /// `"least-requests"`: the one with the fewest requests in flight.
+    LeastRequests,
+    /// `"sticky"`: always the same for one client, by consistent hash of its believed address.
+    Sticky,
+}
+
+/// Over which schemes a route is served. The file has no key for it: there, doors say so. Containers do (`HTTPS_METHOD`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Schemes {
+    /// What the door does: https, with 308 from http.
+    #[default]
+    AsTheDoor,
+    /// `noredirect`: http is served as well, without a redirect.
+    Both,
+    /// `nohttp`: the name does not exist on http.
+    HttpsOnly,
+    /// `nohttps`: the name does not exist on https; http is served.
+    HttpOnly,
 }
 
 /// How an https upstream's certificate is judged.
@@ -333,6 +381,8 @@ pub struct RouteSpec {
     pub to: Option<ToSpec>,
     /// `allow`.
     pub allow: Option<AllowSpec>,
+    /// `limit` and `in_flight`.
+    pub quota: QuotaSpec,
     /// `max_body` in bytes; absent: unlimited.
     pub max_body: Option<u64>,
     /// `idle`: silence allowed on either side. Default 10 min (WebSockets 1 h).
@@ -345,6 +395,8 @@ pub struct RouteSpec {
     pub headers: HeadersSpec,
     /// `paths`, in the order of the file.
     pub paths: Vec<PathSpec>,
+    /// Over which schemes it is served.
+    pub schemes: Schemes,
 }
 
 /// Where a route or path leads.
@@ -381,6 +433,8 @@ pub struct PathSpec {
     pub pattern: Located<PathPattern>,
     /// `allow`.
     pub allow: Option<AllowSpec>,
+    /// `limit` and `in_flight`.
+    pub quota: QuotaSpec,
     /// What happens there.
     pub action: ActionSpec,
 }
@@ -392,8 +446,8 @@ pub enum ActionSpec {
     Forward {
         /// `to`.
         to: Option<ToSpec>,
-        /// `strip = true`: the matched part is taken away.
-        strip: bool,
+        /// `replace`: what stands in place of the matched part towards the upstream; `strip = true` is the empty text.
+        replace: Option<Arc<str>>,
     },
     /// `redirect` + `status` (301, 302, 303, 307, 308; default 302).
     Redirect {

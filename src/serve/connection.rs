@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -25,6 +26,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
 use tokio_rustls::server::TlsStream;
 
+use super::announce::announced;
 use super::body::ResponseBody;
 use super::client_io::{Activity, ClientIo, Phase};
 use super::core::{Core, SECOND};
@@ -32,7 +34,7 @@ use super::exchange::Exchange;
 use super::forward::forward;
 use super::request::{self, Handled};
 use crate::cert::{ACME_TLS, Certificate};
-use crate::model::{Client, Refusal};
+use crate::model::{Announced, Client, Refusal};
 use crate::snapshot::{Listener, Mode};
 use crate::telemetry::{AccessRecord, HandshakeFailure, RequestId};
 use crate::upstream::Wire;
@@ -73,12 +75,19 @@ pub struct Connection {
     pub listener: Listener,
     /// The other end.
     pub peer: SocketAddr,
+    /// This end, as the client reached it.
+    pub local: SocketAddr,
+    /// Whom a trusted gateway named in a PROXY header, on doors that have one.
+    announced: Announced,
     /// The certificate that was served; `None` on cleartext.
     pub certificate: Option<Arc<Certificate>>,
     activity: Arc<Activity>,
     streams: Cell<u32>,
     peer_value: OnceCell<Option<HeaderValue>>,
     closing_since: Cell<Option<u32>>,
+    is_h2: bool,
+    is_retiring: Cell<bool>,
+    has_served: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     task: RefCell<Option<AbortHandle>>,
 }
@@ -87,6 +96,7 @@ impl Connection {
     /// An exchange began on it.
     pub fn stream_began(&self) {
         self.streams.set(self.streams.get() + 1);
+        self.has_served.set(true);
         self.activity.enter(Phase::Busy, 0);
     }
 
@@ -103,10 +113,24 @@ impl Connection {
         self.activity.owe(is_owed);
     }
 
+    /// Whom the connection is from: the peer, or whom a PROXY header names instead; `None` where it names nobody.
+    pub fn source(&self) -> Option<SocketAddr> {
+        match self.announced {
+            Announced::Itself => Some(self.peer),
+            Announced::Nobody => None,
+            Announced::Client(client) => Some(client),
+        }
+    }
+
+    /// The client, as long as no header has said more of it.
+    pub fn client(&self) -> Client {
+        self.source().map_or(Client::Unknown, |source| Client::at(source.ip()))
+    }
+
     /// The address of a client as a header has it; that of the TCP peer is written once for the whole connection.
     pub fn address_value(&self, address: IpAddr) -> Option<HeaderValue> {
         let write = |address: IpAddr| HeaderValue::try_from(address.to_string()).ok();
-        if Client::at(self.peer.ip()) == Client::Known(address) {
+        if self.client() == Client::Known(address) {
             return self.peer_value.get_or_init(|| write(address)).clone();
         }
         write(address)
@@ -119,6 +143,16 @@ impl Connection {
             if let Some(waker) = self.waker.borrow_mut().take() {
                 waker.wake();
             }
+        }
+    }
+
+    /// Asks it to end where its client cannot lose a request by it: HTTP/1 with its next answer, HTTP/2 with a GOAWAY, but not
+    /// before its first request. To close an idle HTTP/1 connection would meet the request that is on its way (RFC 9112
+    /// §9.6), and clients take a GOAWAY in answer to their first request for a fault.
+    pub fn retire(&self, tick: u32) {
+        self.is_retiring.set(true);
+        if self.is_h2 && self.has_served.get() {
+            self.close(tick);
         }
     }
 
@@ -153,16 +187,25 @@ impl Connection {
         }
     }
 
+    /// Tells the client that this is the last answer here, if it is: the connection is closed behind it.
+    fn mark_last(&self, response: &mut Response<ResponseBody>) {
+        if self.is_retiring.get() && !self.is_h2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
     fn is_closing(&self) -> bool {
         self.closing_since.get().is_some()
     }
 }
 
 /// Serves an accepted connection to its end. Spawned on the core that it was given to.
-pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener: Listener) {
+pub async fn serve(core: Rc<Core>, mut stream: TcpStream, peer: SocketAddr, listener: Listener) {
     let _open = Open::new(&core);
     let activity = Arc::new(Activity::default());
     activity.enter(Phase::Opening, core.tick());
+    let local = stream.local_addr().unwrap_or(listener.address);
+    let Some(announced) = announced_on(&core, &mut stream, peer, &listener).await else { return };
     let (io, certificate, is_h2) = match listener.mode {
         Mode::Plain | Mode::Redirect(_) => {
             (ClientIo::plain(Wire(stream), Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
@@ -189,11 +232,16 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     let connection = Rc::new(Connection {
         listener,
         peer,
+        local,
+        announced,
         certificate,
         activity,
         streams: Cell::new(0),
         peer_value: OnceCell::new(),
         closing_since: Cell::new(None),
+        is_h2,
+        is_retiring: Cell::new(false),
+        has_served: Cell::new(false),
         waker: RefCell::default(),
         task: RefCell::default(),
     });
@@ -203,6 +251,25 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     let task = tokio::task::spawn_local(drive(Rc::clone(&core), Rc::clone(&connection), io, is_h2));
     connection.task.replace(Some(task.abort_handle()));
     let _ = task.await;
+}
+
+/// Whom the connection is from, on a door that is told so; `None` if it is to be closed: only trusted gateways may say, and
+/// whoever comes through such a door has to.
+async fn announced_on(core: &Core, stream: &mut TcpStream, peer: SocketAddr, listener: &Listener) -> Option<Announced> {
+    if !listener.door.proxy_protocol {
+        return Some(Announced::Itself);
+    }
+    let counters = core.metrics.core(core.index);
+    if !listener.door.trust.believes(peer.ip()) {
+        counters.peer_refused();
+        return None;
+    }
+    let read = tokio::time::timeout(HANDSHAKE, announced(stream)).await;
+    let announced = read.ok().and_then(Result::ok);
+    if announced.is_none() {
+        counters.handshake_failed(HandshakeFailure::ProxyHeader);
+    }
+    announced
 }
 
 /// The handshake, with the certificate chosen by SNI from the snapshot of this moment. `None`: it was a CA that looked
@@ -255,6 +322,7 @@ async fn drive(core: Rc<Core>, connection: Rc<Connection>, io: ClientIo, is_h2: 
             .initial_stream_window_size(256 * 1024)
             .initial_connection_window_size(1024 * 1024)
             .max_send_buf_size(256 * 1024)
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(MOST_HEAD).unwrap_or(u32::MAX));
         let serving = builder.serve_connection(io, service);
         run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
@@ -296,7 +364,7 @@ fn record_garbage(core: &Core, connection: &Connection, error: &hyper::Error) {
     let method = Method::from_bytes(b"-").unwrap_or_default();
     let record = AccessRecord {
         id: RequestId::random(),
-        client: Client::at(connection.peer.ip()),
+        client: connection.client(),
         peer: connection.peer.ip(),
         door: &connection.listener.door.name,
         route: None,
@@ -313,6 +381,7 @@ fn record_garbage(core: &Core, connection: &Connection, error: &hyper::Error) {
         bytes_out: 0,
         took: Duration::ZERO,
         upstream: None,
+        upstream_address: None,
         first_byte: None,
         user_agent: None,
         upgraded: false,
@@ -339,10 +408,18 @@ impl Service<Request<Incoming>> for Gateway {
         let exchange = Exchange::begin(&self.core, &self.connection, &request);
         if request.version() == Version::HTTP_2 {
             self.stream.replace(Some(Rc::clone(&exchange)));
+            if self.connection.is_retiring.get() {
+                self.connection.close(self.core.tick());
+            }
         }
         match request::handle(&exchange, request) {
-            Handled::Answered(response) => Answering::Now(Some(response)),
-            Handled::Forwarded(journey, request) => Answering::Later(Box::pin(forward(journey, request))),
+            Handled::Answered(mut response) => {
+                self.connection.mark_last(&mut response);
+                Answering::Now(Some(response))
+            }
+            Handled::Forwarded(journey, request) => {
+                Answering::Later(Box::pin(forward(journey, request)), Rc::clone(&self.connection))
+            }
         }
     }
 }
@@ -352,7 +429,7 @@ pub enum Answering {
     /// Our own, at hand.
     Now(Option<Response<ResponseBody>>),
     /// The upstream's.
-    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>),
+    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>, Rc<Connection>),
 }
 
 impl Future for Answering {
@@ -361,7 +438,10 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Answering::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
-            Answering::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+            Answering::Later(answer, connection) => answer.as_mut().poll(cx).map(|mut response| {
+                connection.mark_last(&mut response);
+                Ok(response)
+            }),
         }
     }
 }

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Version};
 use slab::Slab;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use super::body::RequestBody;
 use super::client_io::Clock;
 use super::connection::{self, Connection};
+use super::counting::Counts;
 use super::exchange::Exchange;
+use super::looking::Look;
 use super::request;
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
 use crate::telemetry::{AccessLog, CoreLog, Metrics, NO_ROUTE, RouteMetrics};
@@ -42,6 +44,8 @@ pub struct Plant {
     pub metrics: Arc<Metrics>,
     /// The access log.
     pub access_log: AccessLog,
+    /// What clients ask, counted.
+    pub counts: Arc<Counts>,
     /// Our name in Via: unique to this installation, so that two gateways in a row are no loop.
     pub via: Arc<str>,
 }
@@ -53,6 +57,8 @@ pub struct Load {
     pub exchanges: AtomicUsize,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// Grows with every turn of the sweeper: a core whose beat stands still is stalled.
+    pub beat: AtomicUsize,
 }
 
 /// One data core, as everything on it sees it.
@@ -71,15 +77,20 @@ pub struct Core {
     pub pool: Pool<RequestBody>,
     /// Its coarse clock.
     pub clock: Arc<Clock>,
+    /// What clients ask, counted by all cores together.
+    pub counts: Arc<Counts>,
     /// How busy it is.
     pub load: Arc<Load>,
     /// Our name in Via.
     pub via: Via,
+    /// Rung when a new snapshot is in force: what waits for an upstream may find it elsewhere.
+    pub news: Notify,
     now: Cell<Instant>,
     epoch: Instant,
     connections: RefCell<Slab<Rc<Connection>>>,
     exchanges: RefCell<Slab<Weak<Exchange>>>,
     is_draining: Cell<bool>,
+    is_retiring: Cell<bool>,
 }
 
 /// What we add to Via: the protocol that the request came in and our name (RFC 9110 §7.6.3).
@@ -118,13 +129,16 @@ impl Core {
             log: plant.access_log.for_core(),
             pool: Pool::default(),
             clock: Arc::default(),
+            counts: Arc::clone(&plant.counts),
             load,
             via: Via::new(&plant.via),
+            news: Notify::new(),
             now: Cell::new(now),
             epoch: now,
             connections: RefCell::default(),
             exchanges: RefCell::default(),
             is_draining: Cell::new(false),
+            is_retiring: Cell::new(false),
         }
     }
 
@@ -163,6 +177,8 @@ impl Core {
     pub fn connected(&self, connection: Rc<Connection>) -> usize {
         if self.is_draining.get() {
             connection.close(self.tick());
+        } else if self.is_retiring.get() {
+            connection.retire(self.tick());
         }
         self.connections.borrow_mut().insert(connection)
     }
@@ -173,6 +189,7 @@ impl Core {
     }
 
     fn sweep(&self) {
+        self.load.beat.fetch_add(1, Ordering::Relaxed);
         let now = self.refresh();
         let tick = self.tick();
         // Cloned out: what a sweep cuts may leave the lists while they are walked.
@@ -185,15 +202,15 @@ impl Core {
         self.log.flush();
         if tick.is_multiple_of(5 * SECOND) {
             let snapshot = self.cell.load();
-            self.pool.sweep(now, |target| snapshot.targets.iter().any(|served| served.id == target));
+            self.pool.sweep(now, |lane| snapshot.lanes.binary_search(&lane).is_ok());
         }
     }
 
-    fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
+    pub(super) fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
         self.exchanges.borrow().iter().filter_map(|(_, exchange)| exchange.upgrade()).collect()
     }
 
-    fn open_connections(&self) -> Vec<Rc<Connection>> {
+    pub(super) fn open_connections(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
     }
 
@@ -215,6 +232,7 @@ impl Core {
                 connection.close(self.tick());
             }
         }
+        self.news.notify_waiters();
     }
 
     async fn cut_all(&self) {
@@ -235,12 +253,21 @@ impl Core {
             connection.close(self.tick());
         }
     }
+
+    fn retire(&self) {
+        self.is_retiring.set(true);
+        for connection in self.open_connections() {
+            connection.retire(self.tick());
+        }
+    }
 }
 
 enum Order {
     Serve(StdTcpStream, SocketAddr, Listener),
     Published,
+    Look(Look),
     Drain,
+    Retire,
     End(std::sync::mpsc::Sender<()>),
 }
 
@@ -271,7 +298,7 @@ impl Cores {
     /// has few, heavy connections, and two downloads must not share a core while the other sleeps.
     pub fn serve(&self, stream: StdTcpStream, peer: SocketAddr, listener: Listener) {
         let busy = |handle: &&Handle| {
-            let Load { exchanges, connections } = &*handle.load;
+            let Load { exchanges, connections, .. } = &*handle.load;
             (exchanges.load(Ordering::Relaxed), connections.load(Ordering::Relaxed))
         };
         if let Some(least) = self.cores.iter().min_by_key(busy) {
@@ -290,6 +317,16 @@ impl Cores {
         self.tell(|| Order::Drain);
     }
 
+    /// Asks every connection to end with its next answer: nobody's request may be lost between two processes.
+    pub fn retire(&self) {
+        self.tell(|| Order::Retire);
+    }
+
+    /// How often each core's sweeper has turned.
+    pub fn beats(&self) -> Vec<usize> {
+        self.cores.iter().map(|core| core.load.beat.load(Ordering::Relaxed)).collect()
+    }
+
     /// Cuts what is left and waits until every core has written its last record; for a moment at most.
     pub fn end(&self) {
         let (done, ended) = std::sync::mpsc::channel();
@@ -298,6 +335,10 @@ impl Cores {
         for _ in 0..self.count() {
             let _ = ended.recv_timeout(LAST);
         }
+    }
+
+    pub(super) fn look(&self, look: impl Fn() -> Look) {
+        self.tell(|| Order::Look(look()));
     }
 
     fn tell(&self, order: impl Fn() -> Order) {
@@ -342,7 +383,9 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
         match order {
             Some(Order::Serve(stream, peer, listener)) => take(&core, stream, peer, listener),
             Some(Order::Published) => core.published(),
+            Some(Order::Look(look)) => core.look(look),
             Some(Order::Drain) => core.drain(),
+            Some(Order::Retire) => core.retire(),
             Some(Order::End(done)) => {
                 core.cut_all().await;
                 core.log.flush();

@@ -2,7 +2,7 @@
 //! task, either body, a tunnel) holds it; when the last lets go, the record is written: exactly one, whatever happened.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -14,10 +14,12 @@ use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::core::Core;
+use super::counting::Held;
+use super::expect::Wish;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
 use crate::telemetry::{AccessRecord, RequestId};
-use crate::upstream::Target;
+use crate::upstream::{Member, Target};
 
 /// Silence of a client that owes us its body, and the window over which its speed is judged.
 pub const BODY_SILENCE: Duration = Duration::from_secs(30);
@@ -44,7 +46,7 @@ pub struct Exchange {
     /// The route, once decided.
     pub route: OnceCell<Arc<Route>>,
     /// Where it was forwarded.
-    pub target: OnceCell<Arc<Target>>,
+    asked: RefCell<Option<Asked>>,
     /// The status answered; 0 until then.
     pub status: Cell<u16>,
     /// Why we answered ourselves.
@@ -61,6 +63,12 @@ pub struct Exchange {
     pub is_complete: Cell<bool>,
     /// Whether it became a tunnel.
     pub is_tunnel: Cell<bool>,
+    /// Seconds after which to ask again, where a refusal knows them.
+    pub retry_after: Cell<Option<u64>>,
+    /// Its places among what its client may have in flight.
+    pub held: RefCell<Vec<Held>>,
+    /// Whether the upstream wants the body, where the client waits to be asked for it.
+    pub wish: OnceCell<Arc<Wish>>,
     /// What the client owes us.
     pub upload: Upload,
     /// What the upstream owes us, or the client must take.
@@ -85,10 +93,10 @@ impl Exchange {
             uri: request.uri().clone(),
             version: request.version(),
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
-            client: Cell::new(Client::at(connection.peer.ip())),
+            client: Cell::new(connection.client()),
             host: RefCell::default(),
             route: OnceCell::new(),
-            target: OnceCell::new(),
+            asked: RefCell::default(),
             status: Cell::new(0),
             refusal: Cell::new(None),
             detail: RefCell::default(),
@@ -97,6 +105,9 @@ impl Exchange {
             bytes_out: Cell::new(0),
             is_complete: Cell::new(false),
             is_tunnel: Cell::new(false),
+            retry_after: Cell::new(None),
+            held: RefCell::default(),
+            wish: OnceCell::new(),
             upload: Upload::default(),
             download: Wait::default(),
             doomed: Cell::new(None),
@@ -146,7 +157,7 @@ impl Exchange {
     fn record(&self) {
         let took = self.started.elapsed();
         let route = self.route.get();
-        let (host, detail) = (self.host.borrow(), self.detail.borrow());
+        let (host, detail, asked) = (self.host.borrow(), self.detail.borrow(), self.asked.borrow());
         let path_query = self.uri.path_and_query();
         let record = AccessRecord {
             id: self.id,
@@ -166,7 +177,8 @@ impl Exchange {
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
             took,
-            upstream: self.target.get().map(|target| target.upstream.name()),
+            upstream: asked.as_ref().map(|asked| asked.target.upstream.name()),
+            upstream_address: asked.as_ref().and_then(Asked::member).map(|member| &*member.authority),
             first_byte: self.first_byte.get(),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             upgraded: self.is_tunnel.get(),
@@ -182,6 +194,38 @@ impl Exchange {
         metrics.record(self.core.index, self.status.get(), answered_in, self.bytes_in.get(), self.bytes_out.get());
     }
 
+    /// Whether its connection to the upstream serves nobody else.
+    pub fn is_private(&self) -> bool {
+        self.asked.borrow().as_ref().is_some_and(|asked| asked.target.is_private())
+    }
+
+    /// It is to be forwarded there.
+    pub fn leads_to(&self, target: &Arc<Target>) {
+        self.turn_to(target, None);
+    }
+
+    /// It goes to this member now, and no longer to the one before.
+    pub fn ask(&self, target: &Arc<Target>, lane: usize) {
+        self.turn_to(target, Some(lane));
+    }
+
+    fn turn_to(&self, target: &Arc<Target>, lane: Option<usize>) {
+        let mut asked = self.asked.borrow_mut();
+        let core = self.core.index;
+        match asked.as_mut().filter(|asked| Arc::ptr_eq(&asked.target, target)) {
+            Some(same) if same.lane == lane => {}
+            Some(same) => {
+                same.leave(core);
+                same.lane = lane;
+                same.enter(core);
+            }
+            None => {
+                asked.as_ref().inspect(|before| before.leave(core));
+                asked.insert(Asked { target: Arc::clone(target), lane }).enter(core);
+            }
+        }
+    }
+
     /// The request's body was read to its end, or there is none.
     pub fn body_is_done(&self) {
         self.upload.is_done.set(true);
@@ -193,9 +237,10 @@ impl Exchange {
         self.version != Version::HTTP_2
     }
 
-    /// The TCP peer.
-    pub fn peer(&self) -> IpAddr {
-        self.connection.peer.ip()
+    /// Whom the connection is from, as far as its door was told: the TCP peer, or whom a PROXY header names. `0.0.0.0`, which
+    /// nobody is and nobody trusts, where it names nobody.
+    pub fn source(&self) -> IpAddr {
+        self.connection.source().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |source| source.ip())
     }
 }
 
@@ -203,7 +248,28 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.core.leave(self.key.get());
         self.record();
+        self.asked.borrow().as_ref().inspect(|asked| asked.leave(self.core.index));
         self.connection.stream_ended(&self.core);
+    }
+}
+
+/// Where an exchange was forwarded, and by which lane.
+struct Asked {
+    target: Arc<Target>,
+    lane: Option<usize>,
+}
+
+impl Asked {
+    fn member(&self) -> Option<&Arc<Member>> {
+        self.target.lanes.get(self.lane?).map(|lane| &lane.member)
+    }
+
+    fn enter(&self, core: usize) {
+        self.member().inspect(|member| member.metrics.asked(core));
+    }
+
+    fn leave(&self, core: usize) {
+        self.member().inspect(|member| member.metrics.ended(core));
     }
 }
 
@@ -285,12 +351,26 @@ pub struct Upload {
     waited: Cell<Duration>,
     received: Cell<u64>,
     is_expired: Cell<bool>,
+    /// Set for a conversation: how long both sides may be silent. Nobody's speed is judged in one.
+    conversation: Cell<Option<Duration>>,
     /// Whether the body was read to its end, or there is none.
     pub is_done: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Upload {
+    /// Takes the body for one side of a conversation (a gRPC stream), which may pause.
+    pub fn converses(&self, limit: Duration) {
+        self.conversation.set(Some(limit));
+    }
+
+    /// The other side of a conversation said something.
+    pub fn hears(&self, now: Instant) {
+        if self.conversation.get().is_some() && self.waiting_since.get().is_some() {
+            self.waiting_since.set(Some(now));
+        }
+    }
+
     /// The body has nothing for us now.
     pub fn wait(&self, now: Instant, cx: &Context<'_>) {
         if self.waiting_since.get().is_none() {
@@ -305,7 +385,7 @@ impl Upload {
             self.waited.set(self.waited.get() + now.saturating_duration_since(since));
         }
         self.received.set(self.received.get() + bytes as u64);
-        if self.waited.get() >= BODY_SILENCE {
+        if self.waited.get() >= BODY_SILENCE && self.conversation.get().is_none() {
             self.judge();
         }
     }
@@ -322,7 +402,11 @@ impl Upload {
     fn sweep(&self, now: Instant) {
         let Some(since) = self.waiting_since.get() else { return };
         let silent = now.saturating_duration_since(since);
-        if silent >= BODY_SILENCE {
+        if let Some(limit) = self.conversation.get() {
+            if silent >= limit {
+                self.expire();
+            }
+        } else if silent >= BODY_SILENCE {
             self.expire();
         } else if self.waited.get() + silent >= BODY_SILENCE {
             self.waited.set(self.waited.get() + silent);

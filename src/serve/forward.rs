@@ -11,28 +11,28 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
 use super::exchange::{Exchange, On};
-use super::headers::{self, Outgoing, lists};
+use super::expect::{self, Wish};
+use super::form::take_form;
+use super::grpc;
+use super::headers::{self, Outgoing};
+use super::repeat::{can_repeat, copy_for, is_broken, was_never_looked_at, with_body};
 use super::respond::{self, Audience};
+use super::search::{Found, Search};
 use super::tunnel;
-use crate::model::{PathPattern, Refusal};
-use crate::snapshot::Route;
-use crate::upstream::{HoldError, Target, UpstreamError, connect};
+use super::websocket::Asked;
+use crate::model::Refusal;
+use crate::snapshot::{Rewrite, Route};
+use crate::upstream::{Protocol, Target, http2_fault};
 
-/// Bytes of an answer's head that are read: Calibre's Kobo sync sends 100 KiB.
-const MOST_ANSWER_HEAD: usize = 256 * 1024;
-
-/// Fields of an answer's head.
-const MOST_ANSWER_FIELDS: usize = 1_000;
+/// How often a request is sent again that the upstream says it never looked at.
+const MOST_REPEATS: u32 = 2;
 
 /// What is known of a request on its way to an upstream.
 pub struct Journey {
@@ -47,7 +47,7 @@ pub struct Journey {
     /// How a refusal would be shown.
     pub audience: Audience,
     /// The client's side of a WebSocket, if it asks for one.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Box<Asked>>,
 }
 
 /// Makes the request to send of the request that came, in place: nothing waits here.
@@ -56,21 +56,30 @@ pub fn prepare(
     mut parts: Parts,
     body: Incoming,
     host: HeaderValue,
-    strip: Option<&PathPattern>,
+    rewrite: Option<Rewrite<'_>>,
 ) -> Result<Request<RequestBody>, Refused> {
     let Journey { exchange, route, target, believed, audience: _, upgrade } = journey;
-    let _ = exchange.target.set(Arc::clone(target));
+    exchange.leads_to(target);
     check_loop(exchange, &parts)?;
     check_length(route, &parts)?;
-    let uri = upstream_uri(&parts.uri, strip)?;
-    let body = RequestBody::new(body, exchange, route.max_body);
+    let uri = upstream_uri(&parts.uri, rewrite)?;
+    let may_be_http2 = target.may_speak_http2();
+    if may_be_http2 && grpc::is_call(parts.version, &parts.headers) {
+        exchange.upload.converses(route.idle);
+    }
+    // HTTP/2 has its flow control to hold bodies back, and the library tells nothing of interim answers there.
+    if !may_be_http2 && !body.is_end_stream() && expect::is_expected(parts.version, &parts.headers) {
+        let _ = exchange.wish.set(Wish::unknown());
+    }
+    let body = RequestBody::new(body, exchange, route.max_body, may_be_http2);
     let outgoing = Outgoing {
         host,
         client: believed.client.address().and_then(|address| exchange.connection.address_value(address)),
         is_https: believed.is_https,
         via: target.upstream.key.via.then(|| exchange.core.via.entry(parts.version)),
         is_websocket: upgrade.is_some(),
-        is_chunked: matches!(body, RequestBody::Client(_)) && !parts.headers.contains_key(header::CONTENT_LENGTH),
+        is_expected: exchange.wish.get().is_some(),
+        is_chunked: !matches!(body, RequestBody::Empty) && !parts.headers.contains_key(header::CONTENT_LENGTH),
         version: parts.version,
     };
     headers::to_upstream(&mut parts.headers, outgoing, &route.request_edits);
@@ -78,16 +87,24 @@ pub fn prepare(
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = parts.headers;
+    if let Some(wish) = exchange.wish.get() {
+        wish.listen(&mut request);
+    }
     Ok(request)
 }
 
 /// Sends a request and gives the upstream's answer, or a refusal.
 pub async fn forward(mut journey: Journey, request: Request<RequestBody>) -> Response<ResponseBody> {
     let outcome = match send(&journey, request).await {
-        Ok((response, sender)) => answer(&mut journey, response, sender),
+        Ok((response, lease)) => answer(&mut journey, response, lease),
         Err(refused) => Err(refused),
     };
-    outcome.unwrap_or_else(|(refusal, why)| respond::refuse(&journey.exchange, &journey.audience, refusal, Some(why)))
+    outcome.unwrap_or_else(|(refusal, why)| {
+        if refusal.is_upstream() {
+            journey.target.upstream.note_failure(refusal, &why);
+        }
+        respond::refuse(&journey.exchange, &journey.audience, refusal, Some(why))
+    })
 }
 
 /// A request that came through us before would go round for ever.
@@ -113,12 +130,14 @@ pub(super) fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> 
     }
 }
 
-/// The target to send: path and query byte for byte, minus the prefix where the rule says `strip`.
-pub(super) fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri, Refused> {
+/// The target to send: path and query byte for byte, but for what the rule takes away or replaces.
+pub(super) fn upstream_uri(uri: &Uri, rewrite: Option<Rewrite<'_>>) -> Result<Uri, Refused> {
     let wrong = |_| (Refusal::BadRequest, Cow::from("a target that cannot be sent on"));
     let written = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let Some(pattern) = strip else {
+    let Some(Rewrite { pattern, with }) = rewrite else {
         return match uri.path_and_query() {
+            // `http://host#fragment` has a path of no bytes that is shown as `/`: it must be written as one as well.
+            Some(_) if written == "/" => Ok(Uri::from_static("/")),
             Some(path) if written.starts_with(['/', '*']) => {
                 let mut parts = http::uri::Parts::default();
                 parts.path_and_query = Some(path.clone());
@@ -127,48 +146,74 @@ pub(super) fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri
             _ => format!("/{written}").parse().map_err(wrong),
         };
     };
-    match written.strip_prefix(pattern.base()) {
-        Some(rest) if rest.starts_with('/') => rest.parse().map_err(wrong),
-        Some(rest) if rest.is_empty() || rest.starts_with('?') => format!("/{rest}").parse().map_err(wrong),
-        _ => Err((Refusal::BadPath, "the prefix to strip is spelled in another way than the rule spells it".into())),
+    match pattern.replaced(written, with) {
+        Some(path) => path.parse().map_err(wrong),
+        None => {
+            Err((Refusal::BadPath, "the prefix to replace is spelled in another way than the rule spells it".into()))
+        }
     }
 }
 
-/// Sends a request, on a pooled connection if there is one.
-async fn send(
-    journey: &Journey,
-    mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, SendRequest<RequestBody>), Refused> {
+/// Sends a request, on a pooled connection if there is one; to another member where one fails and that is safe.
+async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Lease), Refused> {
     let Journey { exchange, route, target, .. } = journey;
-    let mut is_pool_tried = false;
+    let kept = request.body().kept();
+    let is_websocket = journey.upgrade.is_some();
+    let mut search = Search::new(exchange, target, journey.believed.client, is_websocket);
+    let (mut is_pool_tried, mut repeats) = (false, 0);
     loop {
-        let pooled = if is_pool_tried { None } else { exchange.core.pool.take(target.id) };
-        let is_reused = pooled.is_some();
-        let mut sender = match pooled {
-            Some(sender) => sender,
-            // The rare case, boxed: its future is several times the size of all the rest.
-            None => Box::pin(open(target)).await?,
+        let Found { mut sender, is_reused } = search.next(is_pool_tried).await?;
+        let (lane, is_tls) = search.lane().map_or((0, false), |lane| (lane.id, lane.tls.is_some()));
+        take_form(&mut request, sender.protocol(), is_tls)?;
+        if let Some(asked) = &journey.upgrade {
+            asked.take_form(&mut request, sender.protocol());
+        }
+        let copy = copy_for(&request, &sender, is_reused || search.has_others());
+        let sent = sender.try_send(request);
+        let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
+            sender.retire();
+            return Err(silent(route, &search));
         };
-        // A connection that sat idle may be closed by the server at this very moment. A fresh one that fails proves the
-        // server is down; a reused one proves nothing.
-        let copy = (is_reused && can_repeat(&request)).then(|| copy_of(&request));
-        let sent = sender.try_send_request(request);
-        let error = match within_idle(exchange, route.idle, sent).await.ok_or_else(|| silent(route, target))? {
-            Ok(response) => return Ok((response, sender)),
+        let error = match outcome {
+            Ok(response) => {
+                kept.inspect(|kept| kept.forget());
+                return Ok((response, Lease { sender, lane }));
+            }
             Err(mut failed) => match failed.take_message() {
-                Some(unsent) if is_reused => {
+                Some(unsent) if is_reused || search.has_others() => {
                     request = unsent;
+                    if !is_reused {
+                        search.hung_up(format!("{}: closed before it took a request", search.place()));
+                    }
                     continue;
                 }
                 _ => failed.into_error(),
             },
         };
-        match copy {
-            Some(copy) if exchange.refusal.get().is_none() && !error.is_parse() => {
-                request = copy;
-                is_pool_tried = true;
+        let again = match copy {
+            Some(copy) if exchange.refusal.get().is_none() => match sender.protocol() {
+                Protocol::Http1 => (!error.is_parse()).then_some(copy),
+                Protocol::Http2 if was_never_looked_at(&error) && repeats < MOST_REPEATS => {
+                    sender.retire();
+                    repeats += 1;
+                    with_body(copy, kept.as_ref())
+                }
+                Protocol::Http2 => {
+                    let may_be = is_reused || search.has_others();
+                    (may_be && can_repeat(&copy, kept.as_ref()) && is_broken(&error)).then_some(copy)
+                }
+            },
+            _ => None,
+        };
+        match again {
+            Some(copy) => {
+                request = *copy;
+                is_pool_tried = repeats == 0 && is_reused;
+                if !is_reused && repeats == 0 {
+                    search.hung_up(format!("{}: {error}", search.place()));
+                }
             }
-            _ => return Err(explain(exchange, target, &error)),
+            None => return Err(explain(exchange, &search, &error, sender.spoke_nonsense())),
         }
     }
 }
@@ -191,101 +236,39 @@ async fn within_idle<F: Future>(exchange: &Exchange, idle: Duration, sent: F) ->
     outcome
 }
 
-fn silent(route: &Route, target: &Target) -> Refused {
-    target.upstream.metrics.failed(Refusal::UpstreamTimeout);
+fn silent(route: &Route, search: &Search<'_>) -> Refused {
+    search.upstream().metrics.failed(Refusal::UpstreamTimeout);
     let limit = crate::model::show_duration(route.idle);
-    (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", target.upstream.key.endpoint).into())
-}
-
-/// Whether a request may be sent twice: it changes nothing however often it is done (RFC 9110 §9.2.2), and there is no body
-/// that was already taken from the client.
-fn can_repeat(request: &Request<RequestBody>) -> bool {
-    let is_idempotent =
-        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    is_idempotent && matches!(request.body(), RequestBody::Empty)
-}
-
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    request.headers().clone_into(copy.headers_mut());
-    copy
-}
-
-/// A fresh connection; where the upstream is away and `hold` says so, as soon as it is back.
-async fn open(target: &Arc<Target>) -> Result<SendRequest<RequestBody>, Refused> {
-    let upstream = &target.upstream;
-    let deadline = upstream.key.hold.map(|hold| Instant::now() + hold);
-    loop {
-        if let Some(deadline) = deadline
-            && upstream.hold.is_away()
-        {
-            held(target, deadline).await?;
-        }
-        let error = match connect(target).await {
-            Ok(stream) => match http1_over(stream).await {
-                Ok(sender) => return Ok(sender),
-                Err(error) => {
-                    let detail = format!("{}: {error}", upstream.key.endpoint);
-                    UpstreamError { refusal: Refusal::UpstreamClosed, detail, is_away: false }
-                }
-            },
-            Err(error) => error,
-        };
-        upstream.metrics.failed(error.refusal);
-        match deadline {
-            Some(deadline) if error.is_away => held(target, deadline).await?,
-            _ => return Err((error.refusal, error.detail.into())),
-        }
-    }
-}
-
-async fn held(target: &Arc<Target>, deadline: Instant) -> Result<(), Refused> {
-    let endpoint = &target.upstream.key.endpoint;
-    target.wait_until_back(deadline).await.map_err(|why| {
-        target.upstream.metrics.failed(Refusal::UpstreamHeld);
-        let why = match why {
-            HoldError::Expired => format!("{endpoint}: away for longer than `hold`"),
-            HoldError::Full => format!("{endpoint}: away, and too many requests wait for it already"),
-        };
-        (Refusal::UpstreamHeld, why.into())
-    })
-}
-
-async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<SendRequest<RequestBody>> {
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(MOST_ANSWER_FIELDS)
-        .max_header_size(MOST_ANSWER_HEAD)
-        .max_buf_size(MOST_ANSWER_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    tokio::task::spawn_local(async move {
-        // How a connection ends is told by the exchange on it; an idle one may end as it likes.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(sender)
+    (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", search.place()).into())
 }
 
 /// Why a request that was sent got no answer.
-fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error) -> Refused {
+fn explain(exchange: &Exchange, search: &Search<'_>, error: &hyper::Error, is_no_http2: bool) -> Refused {
     if let Some(refusal) = exchange.refusal.get() {
         return (refusal, "the upload was ended here".into());
     }
-    if error.is_user() {
+    let fault = http2_fault(error);
+    // A stream that neither the upstream nor the library ended was ended by its own body.
+    let is_own_end = fault.is_some_and(|fault| fault.is_reset() && !fault.is_remote() && !fault.is_library());
+    if error.is_user() || is_own_end {
         return (Refusal::BadRequest, "the client broke off its upload".into());
     }
-    let refusal = if error.is_parse() { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
-    target.upstream.metrics.failed(refusal);
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    (refusal, format!("{}: {error}{cause}", target.upstream.key.endpoint).into())
+    let is_no_http2 = is_no_http2 || fault.is_some_and(h2::Error::is_library);
+    let is_nonsense = error.is_parse() || is_no_http2;
+    let refusal = if is_nonsense { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
+    search.upstream().metrics.failed(refusal);
+    let cause = match is_no_http2 {
+        true => ": what it says is not HTTP/2".to_owned(),
+        false => std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default(),
+    };
+    (refusal, format!("{}: {error}{cause}", search.place()).into())
 }
 
 /// The upstream's answer, on its way to the client.
 fn answer(
     journey: &mut Journey,
     mut response: Response<Incoming>,
-    sender: SendRequest<RequestBody>,
+    lease: Lease,
 ) -> Result<Response<ResponseBody>, Refused> {
     let upgrade = journey.upgrade.take();
     let Journey { exchange, route, target, believed, .. } = journey;
@@ -294,25 +277,32 @@ fn answer(
         target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
         return Err((Refusal::UpstreamBadResponse, "its body has a transfer coding that nobody asked for".into()));
     }
-    let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if is_switch {
-        let agrees = response.headers().get(header::UPGRADE).is_some_and(|upgrade| lists(upgrade, "websocket"));
-        let Some(client) = upgrade.filter(|_| agrees) else {
+    let upgrade = match upgrade {
+        None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
             return Err((Refusal::UpstreamBadResponse, "it switched protocols, which nobody asked for".into()));
-        };
-        tunnel::open(exchange, route, client, hyper::upgrade::on(&mut response));
-    }
+        }
+        None => None,
+        Some(asked) => {
+            let agreed = asked.is_agreed(&response, lease.sender.protocol());
+            let is_agreed = agreed.inspect_err(|(refusal, _)| target.upstream.metrics.failed(*refusal))?;
+            is_agreed.then_some((asked, hyper::upgrade::on(&mut response)))
+        }
+    };
     let (mut head, body) = response.into_parts();
     let hsts = route.hsts.as_ref().filter(|_| believed.is_https);
     headers::to_client(&mut head.headers, hsts, &route.response_edits);
     exchange.status.set(head.status.as_u16());
     head.version = Version::HTTP_11;
-    if is_switch {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some((asked, upstream)) = upgrade {
+        asked.agree(&mut head.status, &mut head.headers);
+        exchange.status.set(head.status.as_u16());
+        tunnel::open(exchange, route, asked.client, upstream, lease.sender);
         return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
     }
-    let lease = Lease { sender, target: target.id };
+    if exchange.wish.get().is_some_and(|wish| wish.answer()) {
+        // Whether the client sends its body now is its own guess; nobody could tell it from the next request.
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(Response::from_parts(head, ResponseBody::upstream(body, lease, exchange)))
 }

@@ -30,6 +30,8 @@ pub struct Outgoing<'a> {
     pub via: Option<&'a HeaderValue>,
     /// Whether this is a WebSocket handshake: the only upgrade that is passed on.
     pub is_websocket: bool,
+    /// Whether the client waits to be asked for its body, by this upstream.
+    pub is_expected: bool,
     /// Whether a body follows whose length is not known.
     pub is_chunked: bool,
     /// The client's protocol.
@@ -38,12 +40,14 @@ pub struct Outgoing<'a> {
 
 /// Turns a client's request fields into those for the upstream, in place.
 pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edits) {
-    let Outgoing { host, client, is_https, via, is_websocket, is_chunked, version } = outgoing;
+    let Outgoing { host, client, is_https, via, is_websocket, is_expected, is_chunked, version } = outgoing;
     let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
     remove_hop_by_hop(headers);
     remove_all(headers, |name| is_forwarding(name.as_str()));
-    // The body is asked for as it is read; the upstream's own wish for it is not waited for.
     headers.remove(header::EXPECT);
+    if is_expected {
+        headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+    }
     if version == Version::HTTP_2 {
         join_cookies(headers);
     }
@@ -119,6 +123,46 @@ pub fn lists(value: &HeaderValue, token: &str) -> bool {
         let part = part.split(|&b| b == b';').next().unwrap_or_default();
         part.trim_ascii().eq_ignore_ascii_case(token.as_bytes())
     })
+}
+
+/// Takes from a trailer section what must not stand there: what frames, routes or admits a message, or says how its body is
+/// to be read, has its effect before the body or never (RFC 9110 §6.5.1).
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_all(trailers, |name| is_hop_by_hop(name) || is_forwarding(name.as_str()) || is_for_heads_only(name));
+}
+
+fn is_for_heads_only(name: &HeaderName) -> bool {
+    const ONLY: [HeaderName; 28] = [
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::TRAILER,
+        header::CONNECTION,
+        header::HOST,
+        header::AUTHORIZATION,
+        header::WWW_AUTHENTICATE,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::CACHE_CONTROL,
+        header::EXPECT,
+        header::MAX_FORWARDS,
+        header::PRAGMA,
+        header::RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+        header::AGE,
+        header::DATE,
+        header::EXPIRES,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        header::VARY,
+        header::VIA,
+    ];
+    ONLY.contains(name) || *name == X_DOORWARD_ERROR
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

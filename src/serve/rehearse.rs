@@ -116,12 +116,12 @@ fn go<'s>(
         Verdict::Redirect(Action::Redirect { location, status }) => End::Redirected(*status, location.clone()),
         Verdict::Redirect(_) => return Err((Refusal::Internal, "".into())),
         Verdict::Answer(answer) => End::Answered(answer),
-        Verdict::Forward(target, strip) => {
+        Verdict::Forward(target, rewrite) => {
             let (Some(route), Some(host)) = (decision.route, examined.host_header) else {
                 return Err((Refusal::NoRoute, "".into()));
             };
             check_length(route, &parts)?;
-            let uri = upstream_uri(&parts.uri, strip)?;
+            let uri = upstream_uri(&parts.uri, rewrite)?;
             let is_websocket = headers::asks_for_websocket(&parts.method, parts.version, &parts.headers);
             let via = target.upstream.key.via.then(|| Via::new(asked.via));
             let outgoing = Outgoing {
@@ -130,6 +130,7 @@ fn go<'s>(
                 is_https: believed.is_https,
                 via: via.as_ref().map(|via| via.entry(parts.version)),
                 is_websocket,
+                is_expected: false,
                 is_chunked: parts.headers.contains_key(header::TRANSFER_ENCODING),
                 version: parts.version,
             };

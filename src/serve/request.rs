@@ -14,8 +14,10 @@ use super::examine::{Believed, Examined, Refused, believe, examine};
 use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
-use crate::model::Refusal;
-use crate::snapshot::{Action, CHALLENGE_PATH, Facts, Listener, Mode, Snapshot, Verdict, decide};
+use super::websocket;
+use crate::model::{Client, Refusal};
+use crate::snapshot::{Action, CHALLENGE_PATH, Decision, Facts, Listener, Mode, Snapshot, Verdict, decide};
+use crate::upstream::Target;
 
 /// What becomes of a request.
 pub enum Handled {
@@ -29,10 +31,13 @@ pub enum Handled {
 pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
     let snapshot = exchange.core.cell.load();
     let listener = listener_of(&snapshot, &exchange.connection);
-    let believed = believe(&listener.door.trust, listener.mode, exchange.peer(), request.headers());
+    let believed = match exchange.connection.source() {
+        Some(source) => believe(&listener.door.trust, listener.mode, source.ip(), request.headers()),
+        None => Believed { client: Client::Unknown, is_https: listener.mode == Mode::Tls },
+    };
     exchange.client.set(believed.client);
     let is_home = snapshot.networks.knows(believed.client);
-    let audience = Audience::of(request.method(), request.headers(), is_home);
+    let audience = Audience::of(request.method(), request.version(), request.headers(), is_home);
     let handled = decided(exchange, &snapshot, listener, believed, audience, request);
     handled.unwrap_or_else(|(refusal, why)| Handled::Answered(respond::refuse(exchange, &audience, refusal, why)))
 }
@@ -47,8 +52,7 @@ fn decided(
 ) -> Result<Handled, (Refusal, Option<Cow<'static, str>>)> {
     let told = |(refusal, why): Refused| (refusal, Some(why));
     // An upgrade is taken from the request before it is taken apart.
-    let upgrade = super::headers::asks_for_websocket(request.method(), request.version(), request.headers())
-        .then(|| hyper::upgrade::on(&mut request));
+    let upgrade = websocket::ask(&mut request).map(Box::new);
     let (parts, body) = request.into_parts();
     let Examined { host, host_header } = examine(&parts).map_err(told)?;
     if listener.mode != Mode::Tls
@@ -59,7 +63,7 @@ fn decided(
     }
     let facts = Facts {
         listener,
-        peer: exchange.peer(),
+        peer: exchange.source(),
         client: believed.client,
         host: &host,
         path: path_of(&parts.uri),
@@ -70,6 +74,7 @@ fn decided(
     if let Some(route) = decision.route {
         let _ = exchange.route.set(Arc::clone(route));
     }
+    within_bounds(exchange, &decision).map_err(told)?;
     let answered = match decision.verdict {
         Verdict::Refuse(Refusal::AccessDenied) => {
             let why = denied(&decision, &believed.client.to_string());
@@ -86,7 +91,7 @@ fn decided(
         }
         Verdict::Redirect(_) => return Err((Refusal::Internal, None)),
         Verdict::Answer(answer) => respond::fixed(exchange, answer, &parts.method),
-        Verdict::Forward(target, strip) => {
+        Verdict::Forward(target, rewrite) => {
             let (Some(route), Some(host)) = (decision.route, host_header) else { return Err((Refusal::NoRoute, None)) };
             // The journey holds its route, not the snapshot: a long answer must not keep an old one alive.
             let journey = Journey {
@@ -97,11 +102,40 @@ fn decided(
                 audience,
                 upgrade,
             };
-            let request = forward::prepare(&journey, parts, body, host, strip).map_err(told)?;
+            let request = forward::prepare(&journey, parts, body, host, rewrite).map_err(told)?;
             return Ok(Handled::Forwarded(journey, request));
         }
     };
     Ok(Handled::Answered(answered))
+}
+
+/// Counts the request where the file bounds what one client may ask of one route. The client is whom the door believes: the
+/// unknown are one, and nobody is the gateway that they came through.
+fn within_bounds(exchange: &Exchange, decision: &Decision<'_>) -> Result<(), Refused> {
+    let Some(route) = decision.route else { return Ok(()) };
+    let client = exchange.client.get();
+    let core = &exchange.core;
+    let over = |what: String, place: &crate::snapshot::AllowPlace, line: u32, retry_after: u64| {
+        exchange.retry_after.set(Some(retry_after));
+        route.metrics.limited(core.index);
+        Err((Refusal::RateLimit, format!("{client}: {what} of {place} (line {line})").into()))
+    };
+    if let Some(bound) = decision.bounds.in_flight
+        && let Some(most) = bound.most
+    {
+        match core.counts.enter(most, &(bound.number, route.number, client.counted_with())) {
+            Some(held) => exchange.held.borrow_mut().push(held),
+            None => return over(format!("more than {most} at a time, the `in_flight`"), &bound.place, bound.line, 1),
+        }
+    }
+    if let Some(bound) = decision.bounds.rate
+        && let Some(rate) = bound.most
+        && let Err(wait) = core.counts.ask(rate, &(bound.number, route.number, client.counted_with()))
+    {
+        let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        return over(format!("more than {rate}, the `limit`"), &bound.place, bound.line, seconds);
+    }
+    Ok(())
 }
 
 /// What a CA is answered that looks whether a name is ours (RFC 8555 §8.3): before `allow`, since nobody knows from where it
@@ -123,7 +157,7 @@ pub(super) fn path_of(uri: &http::Uri) -> &str {
 }
 
 /// Why a client was denied, for the log and for people at home.
-pub(super) fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
+pub(super) fn denied(decision: &Decision<'_>, client: &str) -> String {
     match decision.allow.line {
         0 => format!("{client}: nothing says who may enter"),
         line => format!(
@@ -146,18 +180,35 @@ pub(super) fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<H
 /// Whether an exchange that began under another snapshot would still be let in, to the same route, under this one.
 pub fn still_stands(snapshot: &Snapshot, exchange: &Exchange) -> bool {
     let Some(route) = exchange.route.get() else { return true };
-    let listener = listener_of(snapshot, &exchange.connection);
+    decided_again(snapshot, exchange, |decision| {
+        let is_refused = matches!(decision.verdict, Verdict::Refuse(_));
+        !is_refused && decision.route.is_some_and(|now| now.name == route.name)
+    })
+}
+
+/// Where the snapshot in force forwards an exchange that began under this one or another: to the same route's target, as it
+/// is by now.
+pub fn target_now(exchange: &Exchange) -> Option<Arc<Target>> {
+    let route = exchange.route.get()?;
+    let snapshot = exchange.core.cell.load();
+    decided_again(&snapshot, exchange, |decision| match decision.verdict {
+        Verdict::Forward(target, _) if decision.route.is_some_and(|now| now.name == route.name) => {
+            Some(Arc::clone(target))
+        }
+        _ => None,
+    })
+}
+
+fn decided_again<T>(snapshot: &Snapshot, exchange: &Exchange, read: impl FnOnce(&Decision<'_>) -> T) -> T {
     let host = exchange.host.borrow();
     let facts = Facts {
-        listener,
-        peer: exchange.peer(),
+        listener: listener_of(snapshot, &exchange.connection),
+        peer: exchange.source(),
         client: exchange.client.get(),
         host: &host,
         path: path_of(&exchange.uri),
         // The connection was judged when it was made; a certificate that is renewed takes nothing away.
         is_covered: true,
     };
-    let decision = decide(snapshot, &facts);
-    let is_refused = matches!(decision.verdict, Verdict::Refuse(_));
-    !is_refused && decision.route.is_some_and(|now| now.name == route.name)
+    read(&decide(snapshot, &facts))
 }

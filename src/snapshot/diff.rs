@@ -92,6 +92,9 @@ fn setting_changes(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
     if before.allow != after.allow {
         words.push("the file's allow");
     }
+    if before.quota != after.quota {
+        words.push("the file's limit");
+    }
     if !before.networks.iter().eq(after.networks.iter()) {
         words.push("networks");
     }
@@ -112,8 +115,10 @@ fn is_same(a: &Route, b: &Route) -> bool {
         && a.public == b.public
         && is_same_target(a.target.as_ref(), b.target.as_ref())
         && a.allow == b.allow
+        && a.quota == b.quota
         && a.paths.len() == b.paths.len()
         && a.paths.iter().zip(&b.paths).all(|(a, b)| is_same_rule(a, b))
+        && a.schemes == b.schemes
         && (a.max_body, a.idle, a.idle_tunnel, &a.hsts, a.log_query)
             == (b.max_body, b.idle, b.idle_tunnel, &b.hsts, b.log_query)
         && a.request_edits == b.request_edits
@@ -121,19 +126,22 @@ fn is_same(a: &Route, b: &Route) -> bool {
 }
 
 fn is_same_target(a: Option<&Arc<Target>>, b: Option<&Arc<Target>>) -> bool {
-    a.map(|target| target.id) == b.map(|target| target.id)
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
 }
 
 fn is_same_rule(a: &PathRule, b: &PathRule) -> bool {
     let acts_the_same = match (&a.action, &b.action) {
-        (Action::Forward { target: a, strip: x }, Action::Forward { target: b, strip: y }) => {
+        (Action::Forward { target: a, replace: x }, Action::Forward { target: b, replace: y }) => {
             x == y && is_same_target(a.as_ref(), b.as_ref())
         }
         (Action::Redirect { location: a, status: x }, Action::Redirect { location: b, status: y }) => a == b && x == y,
         (Action::Answer(a), Action::Answer(b)) => a == b,
         _ => false,
     };
-    acts_the_same && a.pattern == b.pattern && a.allow == b.allow
+    acts_the_same && a.pattern == b.pattern && a.allow == b.allow && a.quota == b.quota
 }
 
 impl fmt::Display for Changes {

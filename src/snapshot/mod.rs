@@ -9,9 +9,13 @@ mod decide;
 mod diff;
 mod door;
 mod expect;
+mod quota;
 mod route;
+mod route_diff;
 mod spellings;
 mod table;
+mod targets;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,11 +24,13 @@ pub use cell::{ChallengeBoard, Publisher, Shown, SnapshotCell};
 pub use challenges::{CHALLENGE_PATH, Challenges, Proof};
 pub use classes::{AddressClass, AddressRange, address_classes};
 pub use compile::{Parts, compile};
-pub use decide::{Decision, Facts, Verdict, decide};
+pub use decide::{Decision, Facts, Rewrite, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
-pub use expect::{Broken, broken_promises, is_turned_away};
+pub use expect::{Broken, blocks_that_count, broken_promises, is_turned_away};
+pub use quota::{Bound, Bounds, Quota};
 pub use route::{Action, Answer, Edits, PathRule, Route};
+pub use route_diff::{leads_to, route_changes, shown_allow};
 pub use spellings::spellings;
 pub use table::{Found, RouteTable};
 
@@ -48,6 +54,8 @@ pub struct Snapshot {
     pub certificates: CertTable,
     /// The file's own `allow`.
     pub allow: Allow,
+    /// The file's own `limit` and `in_flight`.
+    pub quota: Quota,
     /// `[metrics]`: address and who may read.
     pub metrics: Option<(SocketAddr, Allow)>,
     /// `[log] access`.
@@ -56,6 +64,8 @@ pub struct Snapshot {
     pub drain: DrainSpec,
     /// Every target that some route leads to.
     pub targets: Vec<Arc<Target>>,
+    /// The ids of all their lanes, sorted.
+    pub lanes: Vec<u64>,
 }
 
 impl Snapshot {

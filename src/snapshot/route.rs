@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::door::Allow;
-use crate::config::Origin;
+use super::quota::Quota;
+use crate::config::{Origin, Schemes};
 use crate::model::{HostName, HostPattern, PathMatch, PathPattern};
 use crate::telemetry::RouteMetrics;
 use crate::upstream::Target;
@@ -29,10 +30,16 @@ pub struct Route {
     pub target: Option<Arc<Target>>,
     /// Its own `allow`.
     pub allow: Option<Allow>,
+    /// Its own `limit` and `in_flight`.
+    pub quota: Quota,
+    /// The same number for the same name, in every snapshot: what is counted of it goes on counting.
+    pub number: u64,
     /// Its path rules, in the order of the file.
     pub paths: Vec<PathRule>,
     /// Whether some path rule has an `allow`: then the spelling of a path is a matter of security.
     pub guards_paths: bool,
+    /// Over which schemes it is served.
+    pub schemes: Schemes,
     /// Largest request body in bytes.
     pub max_body: Option<u64>,
     /// Silence allowed, on either side.
@@ -69,6 +76,8 @@ pub struct PathRule {
     pub line: u32,
     /// Its own `allow`.
     pub allow: Option<Allow>,
+    /// Its own `limit` and `in_flight`.
+    pub quota: Quota,
     /// What happens.
     pub action: Action,
 }
@@ -80,8 +89,8 @@ pub enum Action {
     Forward {
         /// Where to; absent: the route's own target.
         target: Option<Arc<Target>>,
-        /// Whether the matched part is taken away.
-        strip: bool,
+        /// What stands in place of the matched part; absent: the path goes on as it came.
+        replace: Option<Arc<str>>,
     },
     /// Sends the client elsewhere.
     Redirect {

@@ -18,6 +18,9 @@ use tracing::{info, warn};
 use crate::model::AccessFormat;
 
 use super::access_line::{AccessRecord, Clock, push_json, push_text};
+use super::recent::Recent;
+use super::request_id::RequestId;
+use super::tap::{Taps, Watched, Watching};
 
 /// Size at which a core hands its buffer over by itself. Bytes.
 const HAND_OVER: usize = 32 * 1024;
@@ -80,6 +83,8 @@ struct Shared {
     losses: Arc<Losses>,
     queue: SyncSender<Message>,
     ended: Arc<Ended>,
+    recent: Mutex<Vec<Arc<Recent>>>,
+    taps: Arc<Taps>,
 }
 
 /// Set once the writer thread has left.
@@ -118,7 +123,14 @@ impl AccessLog {
                 writer.run(waiting);
             })
             .map_err(|cause| AccessLogError { cause })?;
-        Ok(AccessLog(Arc::new(Shared { format: AtomicU8::new(code(format)), losses, queue, ended })))
+        Ok(AccessLog(Arc::new(Shared {
+            format: AtomicU8::new(code(format)),
+            losses,
+            queue,
+            ended,
+            recent: Mutex::default(),
+            taps: Arc::default(),
+        })))
     }
 
     /// Changes the format of every record from now on.
@@ -128,7 +140,20 @@ impl AccessLog {
 
     /// The part of one data core.
     pub fn for_core(&self) -> CoreLog {
-        CoreLog { shared: self.0.clone(), pending: RefCell::default() }
+        let recent = Arc::<Recent>::default();
+        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&recent));
+        CoreLog { shared: self.0.clone(), pending: RefCell::default(), recent, scratch: RefCell::default() }
+    }
+
+    /// The record of a request that was refused or failed, as logged in JSON, if it is among the last 1,000 of its core.
+    pub fn find(&self, id: RequestId) -> Option<Box<[u8]>> {
+        let cores = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        cores.iter().find_map(|recent| recent.find(id))
+    }
+
+    /// Opens a stream of records, whatever the log's format is; `None` when 16 are open.
+    pub fn watch(&self, wanted: Watched) -> Option<Watching> {
+        self.0.taps.open(wanted)
     }
 
     /// What did not reach the sink, for the metrics.
@@ -162,6 +187,8 @@ impl fmt::Debug for AccessLog {
 pub struct CoreLog {
     shared: Arc<Shared>,
     pending: RefCell<Pending>,
+    recent: Arc<Recent>,
+    scratch: RefCell<(Vec<u8>, Clock)>,
 }
 
 #[derive(Default)]
@@ -175,6 +202,12 @@ impl CoreLog {
     /// Formats one record into this core's buffer; nothing when the log is off. Hands the buffer over once it has 32 KiB;
     /// while the writer cannot keep up the buffer grows to 64 KiB, then records are dropped and counted.
     pub fn record(&self, record: &AccessRecord<'_>) {
+        if record.is_failure() {
+            self.recent.keep(record.id, self.written(record));
+        }
+        if self.shared.taps.is_open() {
+            self.shared.taps.offer(record, || self.written(record));
+        }
         let push = match self.shared.format.load(Ordering::Relaxed) {
             JSON => push_json,
             TEXT => push_text,
@@ -195,6 +228,14 @@ impl CoreLog {
         if pending.bytes.len() >= HAND_OVER {
             self.hand_over(pending);
         }
+    }
+
+    /// The record as a line of JSON, whatever the log's format is.
+    fn written(&self, record: &AccessRecord<'_>) -> Box<[u8]> {
+        let (line, clock) = &mut *self.scratch.borrow_mut();
+        line.clear();
+        push_json(line, clock, SystemTime::now(), record);
+        line.as_slice().into()
     }
 
     /// Hands over what is there. A core calls this a few times a second while `is_empty` is false, so that a quiet home sees

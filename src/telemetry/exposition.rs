@@ -15,8 +15,10 @@ pub(super) fn render(metrics: &Metrics) -> String {
     let mut page = Page(String::with_capacity(16 * 1024));
     let routes: Vec<RouteSums> = metrics.routes().iter().map(|route| RouteSums::of(route)).collect();
     requests(&mut page, &routes);
+    limited(&mut page, &routes);
     connections(&mut page, metrics, &routes);
     upstreams(&mut page, metrics);
+    members(&mut page, metrics);
     state(&mut page, metrics);
     certificates(&mut page, metrics);
     process(&mut page, metrics);
@@ -68,6 +70,7 @@ struct RouteSums {
     micros: u64,
     bytes_in: u64,
     bytes_out: u64,
+    limited: u64,
     tunnels_opened: u64,
     tunnels_closed: u64,
 }
@@ -83,6 +86,7 @@ impl RouteSums {
             micros: sum(|cell| &cell.micros),
             bytes_in: sum(|cell| &cell.bytes_in),
             bytes_out: sum(|cell| &cell.bytes_out),
+            limited: sum(|cell| &cell.limited),
             // Closed is read first, so that a tunnel which closes meanwhile does not make a negative gauge.
             tunnels_closed: sum(|cell| &cell.tunnels_closed),
             tunnels_opened: sum(|cell| &cell.tunnels_opened),
@@ -124,6 +128,15 @@ fn requests(page: &mut Page, routes: &[RouteSums]) {
     }
 }
 
+/// What was more than clients may ask.
+fn limited(page: &mut Page, routes: &[RouteSums]) {
+    let name = "doorward_limited_total";
+    page.family(name, "counter", "Requests beyond the limit or in_flight of their route.");
+    for route in routes.iter().filter(|route| route.limited > 0) {
+        page.sample(name, &[("route", &route.name)], route.limited);
+    }
+}
+
 fn connections(page: &mut Page, metrics: &Metrics, routes: &[RouteSums]) {
     let cores = &metrics.cores;
     let total = |pick: fn(&super::CoreMetrics) -> u64| cores.iter().map(pick).sum::<u64>();
@@ -142,7 +155,7 @@ fn connections(page: &mut Page, metrics: &Metrics, routes: &[RouteSums]) {
         page.sample(name, &[("route", &route.name)], route.tunnels_opened.saturating_sub(route.tunnels_closed));
     }
     let name = "doorward_tls_handshakes_failed_total";
-    page.family(name, "counter", "TLS handshakes with clients that failed.");
+    page.family(name, "counter", "Connections that failed before the first request: TLS handshakes, PROXY headers.");
     for cause in HandshakeFailure::ALL {
         let count: u64 = cores.iter().map(|core| core.handshakes_failed[cause as usize].read()).sum();
         page.sample(name, &[("cause", cause.cause())], count);
@@ -186,6 +199,21 @@ fn upstreams(page: &mut Page, metrics: &Metrics) {
     page.family(name, "gauge", "Requests that wait for an upstream to come back.");
     for upstream in upstreams.iter().filter(|upstream| upstream.held() > 0) {
         page.sample(name, &[("upstream", upstream.name())], upstream.held());
+    }
+}
+
+fn members(page: &mut Page, metrics: &Metrics) {
+    let members = metrics.members();
+    let known: Vec<_> = members.iter().filter(|member| member.requests() > 0 || !member.is_up()).collect();
+    let name = "doorward_upstream_address_up";
+    page.family(name, "gauge", "Whether connections to an address of an upstream can be made.");
+    for member in &known {
+        page.sample(name, &[("upstream", member.upstream()), ("address", member.address())], u8::from(member.is_up()));
+    }
+    let name = "doorward_upstream_address_requests_total";
+    page.family(name, "counter", "Requests that went to an address of an upstream.");
+    for member in &known {
+        page.sample(name, &[("upstream", member.upstream()), ("address", member.address())], member.requests());
     }
 }
 

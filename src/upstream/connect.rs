@@ -1,4 +1,5 @@
-//! A fresh connection to an upstream: TCP, then TLS where the address says so, each within its time.
+//! A fresh connection to an upstream: TCP, then TLS where the address says so, each within its time. Which HTTP is spoken on
+//! it is settled here, by the address or in the handshake.
 
 use std::io;
 use std::pin::Pin;
@@ -6,21 +7,33 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::ClientConfig;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::target::{Target, TargetTls, Upstream};
+use super::member::Member;
+use super::target::{Lane, TargetTls};
 use super::wire::{Wire, poll_write_pieces};
 use crate::cert::{UpstreamTlsFailure, explain_failure};
-use crate::model::Refusal;
+use crate::model::{Refusal, write_own_proxy_header};
 
 /// How long a TCP connection may take, over all addresses. Fixed: a LAN answers in milliseconds.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long the TLS handshake may take after that.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long nothing may be heard before the kernel asks whether the other machine is still there.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Time between two such questions.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+
+/// Questions without an answer after which the connection is dead.
+const ASK_TIMES: u32 = 4;
 
 /// Why an upstream could not be reached: what the client is told, and what the log says.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +47,15 @@ pub struct UpstreamError {
     pub is_away: bool,
 }
 
+/// Which HTTP is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// HTTP/1.1: one exchange at a time.
+    Http1,
+    /// HTTP/2: many side by side.
+    Http2,
+}
+
 /// An open connection to an upstream.
 #[derive(Debug)]
 pub enum Connected {
@@ -43,44 +65,70 @@ pub enum Connected {
     Tls(Box<TlsStream<Wire>>),
 }
 
-/// Opens a connection.
-pub async fn connect(target: &Target) -> Result<Connected, UpstreamError> {
-    let upstream = &target.upstream;
-    let opened = connect_tcp(upstream).await;
+/// Opens a connection, and says what is to be spoken on it: at most `most`. `greeting`: what stands before everything, also
+/// before TLS; without one it is a connection of our own, to look, and says so where the upstream wants to know.
+pub async fn connect(
+    lane: &Lane,
+    most: Protocol,
+    greeting: Option<&[u8]>,
+) -> Result<(Connected, Protocol), UpstreamError> {
+    let member = &lane.member;
+    let own = match greeting {
+        Some(_) => None,
+        None => lane.proxy_protocol.map(write_own_proxy_header),
+    };
+    let opened = connect_tcp(member, greeting.or(own.as_deref()).unwrap_or_default()).await;
     if opened.is_err() {
-        upstream.stale.notify_one();
+        member.stale.notify_one();
     }
     let stream = opened?;
-    match &target.tls {
-        None => Ok(Connected::Plain(stream)),
-        Some(tls) => handshake(stream, tls, upstream).await,
-    }
-}
-
-async fn connect_tcp(upstream: &Upstream) -> Result<Wire, UpstreamError> {
-    match tokio::time::timeout(CONNECT, connect_any(upstream)).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", upstream.key.endpoint)))
+    match &lane.tls {
+        None => {
+            let spoken = if lane.may_speak_http2 { most } else { Protocol::Http1 };
+            Ok((Connected::Plain(stream), spoken))
+        }
+        Some(tls) => {
+            let stream = handshake(stream, tls, member, most).await?;
+            let spoken = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Protocol::Http2,
+                _ => Protocol::Http1,
+            };
+            Ok((Connected::Tls(Box::new(stream)), spoken))
         }
     }
 }
 
-async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
-    let addresses = upstream.resolved().await;
+async fn connect_tcp(member: &Member, greeting: &[u8]) -> Result<Wire, UpstreamError> {
+    let greeted = async {
+        let mut stream = connect_any(member).await?;
+        stream
+            .write_all(greeting)
+            .await
+            .map_err(|error| away(Refusal::UpstreamClosed, format!("{}: {error}", member.endpoint)))?;
+        Ok(stream)
+    };
+    match tokio::time::timeout(CONNECT, greeted).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", member.endpoint))),
+    }
+}
+
+async fn connect_any(member: &Member) -> Result<Wire, UpstreamError> {
+    let addresses = member.resolved().await;
     let mut last = None;
     for address in addresses.iter() {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 // Small writes (WebSocket frames, chunks of an event stream) must not wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
+                watch(&stream);
                 return Ok(Wire(stream));
             }
             Err(error) => last = Some((address, error)),
         }
     }
     let Some((address, error)) = last else {
-        let detail = format!("{}: the name does not resolve", upstream.key.endpoint);
+        let detail = format!("{}: the name does not resolve", member.endpoint);
         return Err(away(Refusal::UpstreamUnresolved, detail));
     };
     let refusal = match error.kind() {
@@ -91,15 +139,33 @@ async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
     Err(away(refusal, format!("{address}: {error}")))
 }
 
-async fn handshake(stream: Wire, tls: &TargetTls, upstream: &Upstream) -> Result<Connected, UpstreamError> {
-    let endpoint = &upstream.key.endpoint;
+/// Lets the kernel notice a machine that is gone while nothing is said: a long poll or a tunnel would wait for it until
+/// `idle` is over. Not HTTP/2's PING: gRPC servers take more than one in five minutes for an attack.
+fn watch(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(ASK_EVERY).with_retries(ASK_TIMES);
+    // It is only a precaution: without it `idle` decides.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+async fn handshake(
+    stream: Wire,
+    tls: &TargetTls,
+    member: &Member,
+    most: Protocol,
+) -> Result<TlsStream<Wire>, UpstreamError> {
+    let endpoint = &member.endpoint;
     let config = match &tls.config {
+        Ok(config) if most == Protocol::Http1 && config.alpn_protocols.len() > 1 => {
+            let mut only = ClientConfig::clone(config);
+            only.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Arc::new(only)
+        }
         Ok(config) => Arc::clone(config),
         Err(why) => return Err(wrong(Refusal::UpstreamCertificate, format!("{endpoint}: {why}"))),
     };
     let connecting = TlsConnector::from(config).connect(tls.name.clone(), stream);
     let error = match tokio::time::timeout(HANDSHAKE, connecting).await {
-        Ok(Ok(stream)) => return Ok(Connected::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => return Ok(stream),
         Ok(Err(error)) => error,
         Err(_) => {
             let detail = format!("{endpoint}: the TLS handshake took more than 5 s");
