@@ -57,7 +57,7 @@ pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
         roots: SystemRoots::load().into(),
         metrics: Metrics::new(1),
     };
-    workshop.prepare(None)
+    workshop.prepare(None, None)
 }
 
 /// A factory for certificates that are only looked at.

@@ -2,6 +2,7 @@
 //! to the side, publishes them, and ends everything in order.
 
 mod certificates;
+mod containers;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::load::{Prepared, Workshop};
+use super::load::{Ingredients, Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
 use super::{AppError, RunOptions, Running, limits, table};
 use crate::acme::{CertificateWorker, Stored};
@@ -24,6 +25,7 @@ use crate::serve::{Cores, Doors, Plant};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
 use crate::upstream::follow;
+use containers::Containers;
 
 /// Orders that may wait; those who ask wait beyond that.
 const QUEUE: usize = 64;
@@ -63,6 +65,7 @@ pub struct Control {
     began: Instant,
     worker: CertificateWorker,
     stored: mpsc::Receiver<Stored>,
+    containers: Containers,
 }
 
 /// What files held when they were last read.
@@ -90,7 +93,8 @@ impl Control {
             roots: Arc::new(SystemRoots::load()),
             metrics: Arc::clone(&metrics),
         });
-        let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = workshop.prepare(None)?;
+        let prepared = workshop.prepare(None, None)?;
+        let Prepared { snapshot, config, source, warnings, notices, local_ca, files, containers } = prepared;
         tell(&warnings, &notices, &config);
         let bound = bind_all(&snapshot, &[], None)?;
 
@@ -135,11 +139,13 @@ impl Control {
             began,
             worker,
             stored,
+            containers: Containers::default(),
         };
         control.watch.set_files(control.files.clone(), &Seen::new());
         control.put_to_use(bound, &[]);
         control.metrics.set_generation(1);
         control.after_publishing();
+        control.keep_containers(containers);
         Ok(control)
     }
 
@@ -176,6 +182,7 @@ impl Control {
                     command => drop(answer.send(self.carry_out(command).await)),
                 },
                 Some(stored) = self.stored.recv() => self.put_stored_in_force(stored).await,
+                () = self.containers.changed() => self.containers_changed().await,
                 changed = self.watch.changed() => self.files_changed(&changed).await,
                 // The local CA mints anew what comes near its end.
                 _ = daily.tick() => drop(self.refresh_files().await),
@@ -201,6 +208,7 @@ impl Control {
             Command::Status => self.status(),
             Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
             Command::Certificates => self.certificates().await,
+            Command::Containers => self.containers_told(),
             Command::Renew { .. } => Answer::refused("a renewal is answered when it is done"),
         }
     }
@@ -239,8 +247,8 @@ impl Control {
         let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
         let began = Instant::now();
         let prepared = tokio::task::spawn_blocking({
-            let (before, files) = (Arc::clone(&before), self.files.clone());
-            move || (look_at(&files), workshop.prepare(Some(&before)))
+            let (before, files, containers) = (Arc::clone(&before), self.files.clone(), self.containers.inventory());
+            move || (look_at(&files), workshop.prepare(Some(&before), containers))
         });
         let outcome = match prepared.await {
             Ok((seen, prepared)) => {
@@ -277,9 +285,10 @@ impl Control {
     async fn refresh_files(&mut self) -> Result<(), String> {
         let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
         let (config, source) = (Arc::clone(&self.config), self.source.clone());
+        let of = Ingredients { config, source, warnings: Vec::new(), containers: self.containers.inventory() };
         let prepared = tokio::task::spawn_blocking({
             let before = Arc::clone(&before);
-            move || workshop.assemble(config, source, Vec::new(), Some(&before))
+            move || workshop.assemble(of, Some(&before))
         });
         let outcome = match prepared.await {
             Ok(Ok(prepared)) => self.adopt(prepared, &before),
@@ -300,7 +309,7 @@ impl Control {
 
     /// Puts a prepared snapshot in force: binds what is new first, so that a port that is taken refuses the whole.
     fn adopt(&mut self, prepared: Prepared, before: &Snapshot) -> Result<String, String> {
-        let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = prepared;
+        let Prepared { snapshot, config, source, warnings, notices, local_ca, files, containers } = prepared;
         let metrics_at = self.metrics_door.as_ref().map(|(address, _)| *address);
         let bound = bind_all(&snapshot, &before.listeners, metrics_at).map_err(|error| error.to_string())?;
         tell(&warnings, &notices, &config);
@@ -316,6 +325,7 @@ impl Control {
         self.cores.published();
         self.after_publishing();
         self.files = files;
+        self.keep_containers(containers);
         let (_, connections) = self.cores.in_flight();
         let told: String = notices
             .iter()

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod check;
+mod containers;
 mod control;
 mod limits;
 mod load;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
+pub use containers::{containers, inspected};
 pub use table::{RouteRow, RouteRows, table};
 
 use crate::config::{Config, Faults};
@@ -78,6 +80,18 @@ pub enum AppError {
     /// Certificates cannot be handled at all.
     #[error("{0}")]
     Certificates(#[from] crate::cert::CertError),
+    /// The engine that has the containers cannot be asked.
+    #[error("{0}")]
+    Docker(crate::provider::docker::DockerError),
+    /// The file follows no engine.
+    #[error("{}: has no [docker], so containers are not looked at", path.display())]
+    NoDocker {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What was given is not what `docker inspect` prints.
+    #[error("this is not what `docker inspect` prints: {0}")]
+    Inspect(serde_json::Error),
     /// A thread or runtime could not be started.
     #[error("a part of the process could not be started: {0}")]
     Start(std::io::Error),

@@ -5,6 +5,7 @@
 mod cert;
 mod check;
 mod demo;
+mod docker;
 mod live;
 mod origin;
 mod overlay;
@@ -52,6 +53,8 @@ enum Order {
     Routes(RoutesWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
     Cert(CertWords),
+    /// Show every container: where it is routed, or why it is not
+    Docker(DockerWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
     /// Say which version this is
@@ -144,6 +147,22 @@ enum CertOrder {
     },
 }
 
+/// `doorward docker`
+#[derive(Args, Debug)]
+#[command(after_help = "Without --config and --inspect the running one is asked. With --config the engine\n\
+                  that the file names is asked once. With --inspect nobody is asked: the file has\n\
+                  what `docker inspect $(docker ps -aq)` printed (- is standard input).")]
+struct DockerWords {
+    /// A file to read containers by, instead of asking the running one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What `docker inspect` printed, to be judged without an engine
+    #[arg(long, value_name = "FILE")]
+    inspect: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
+}
+
 /// `doorward demo`
 #[derive(Args, Debug)]
 #[command(after_help = "Ports on 127.0.0.1: https 8443, http 8080, the tunnel door 8081, metrics 9180;\n\
@@ -184,6 +203,7 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Reload(words) => live::reload(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
+        Order::Docker(words) => docker::docker(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
         Order::Version => {
             screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));

@@ -46,6 +46,8 @@ pub use spec::{
     ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
 };
 
+pub use targets::parse_pin;
+
 /// A file without a fault.
 #[derive(Clone, Debug)]
 pub struct Checked {

@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
 use crate::model::Refusal;
-use crate::snapshot::{Action, CHALLENGE_PATH, Facts, Listener, Mode, Snapshot, Verdict, decide};
+use crate::snapshot::{Action, Allow, AllowPlace, CHALLENGE_PATH, Facts, Listener, Mode, Snapshot, Verdict, decide};
 
 /// What becomes of a request.
 pub enum Handled {
@@ -124,12 +124,11 @@ pub(super) fn path_of(uri: &http::Uri) -> &str {
 
 /// Why a client was denied, for the log and for people at home.
 pub(super) fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
-    match decision.allow.line {
-        0 => format!("{client}: nothing says who may enter"),
-        line => format!(
-            "{client} is not in [{}], the `allow` of {} (line {line})",
-            decision.allow.words, decision.allow.place
-        ),
+    let Allow { words, place, line, .. } = decision.allow;
+    match (line, place) {
+        (0, AllowPlace::File) => format!("{client}: nothing says who may enter"),
+        (0, _) => format!("{client} is not in [{words}], which is what its container says of {place}"),
+        (line, _) => format!("{client} is not in [{words}], the `allow` of {place} (line {line})"),
     }
 }
 

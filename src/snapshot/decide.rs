@@ -76,13 +76,20 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     {
         return Decision { route, rule, allow: spelled, verdict: Verdict::Refuse(Refusal::AccessDenied) };
     }
+    let limit = door.allow.as_ref().unwrap_or(&snapshot.allow);
+    if route.is_some_and(|route| route.is_within_door) && !limit.list.admits(facts.client) {
+        return Decision { route, rule, allow: limit, verdict: Verdict::Refuse(Refusal::AccessDenied) };
+    }
     if let Mode::Redirect(port) = facts.listener.mode {
         return outcome(Verdict::ToHttps(port));
     }
     if !facts.is_covered && !door.trust.believes(facts.peer) {
         return outcome(Verdict::Refuse(Refusal::Misdirected));
     }
-    let Some(route) = route else { return outcome(Verdict::Refuse(Refusal::NoRoute)) };
+    let Some(route) = route else {
+        let refusal = if snapshot.awaits_containers { Refusal::UpstreamAbsent } else { Refusal::NoRoute };
+        return outcome(Verdict::Refuse(refusal));
+    };
     if route.guards_paths && is_ambiguous(facts.path) {
         return outcome(Verdict::Refuse(Refusal::BadPath));
     }

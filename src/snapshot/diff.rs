@@ -112,6 +112,7 @@ fn is_same(a: &Route, b: &Route) -> bool {
         && a.public == b.public
         && is_same_target(a.target.as_ref(), b.target.as_ref())
         && a.allow == b.allow
+        && a.is_within_door == b.is_within_door
         && a.paths.len() == b.paths.len()
         && a.paths.iter().zip(&b.paths).all(|(a, b)| is_same_rule(a, b))
         && (a.max_body, a.idle, a.idle_tunnel, &a.hsts, a.log_query)

@@ -29,6 +29,8 @@ pub struct Route {
     pub target: Option<Arc<Target>>,
     /// Its own `allow`.
     pub allow: Option<Allow>,
+    /// Whether the door (else the file) must admit a client too: what a container says only narrows.
+    pub is_within_door: bool,
     /// Its path rules, in the order of the file.
     pub paths: Vec<PathRule>,
     /// Whether some path rule has an `allow`: then the spelling of a path is a matter of security.

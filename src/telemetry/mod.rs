@@ -16,6 +16,6 @@ pub use access_line::AccessRecord;
 pub use access_log::{AccessLog, AccessLogError, CoreLog, Losses, Sink};
 pub use certificates::CertificateWork;
 pub use logging::start_logging;
-pub use metrics::{CertificateMetric, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
+pub use metrics::{CertificateMetric, ContainerCounts, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
 pub use readiness::{Pending, Readiness};
 pub use request_id::{RequestId, RequestIdError};
