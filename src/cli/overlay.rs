@@ -171,6 +171,7 @@ impl Stage {
         target.to.value = Endpoint { scheme: Scheme::Http, host: EndpointHost::Ip(place.ip()), port: place.port() };
         target.tls_name = None;
         target.verify = VerifySpec::System;
+        target.http2 = false;
     }
 }
 

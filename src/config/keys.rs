@@ -170,6 +170,7 @@ const VERIFY: Key = key("verify", "true or false", "false", "false: any certific
 const CA: Key = key("ca", "a path", "\"nas-ca.crt\"", "PEM file with the root to verify against");
 const PIN: Key = key("pin", "a fingerprint", "\"sha256:<64 hex digits>\"", "the one certificate that is taken");
 const HOLD: Key = key("hold", "a duration", "\"45s\"", "how long requests wait while it restarts; default: not at all");
+const HTTP2: Key = key("http2", "true or false", "true", "true: HTTP/2 where an `https://` upstream offers it; gRPC needs it");
 const VIA: Key = key("via", "true or false", "false", "false: send no Via header");
 const TARGET_HINTS: &[(&str, &str)] = &[
     ("url", "it is called `to`"),
@@ -179,6 +180,8 @@ const TARGET_HINTS: &[(&str, &str)] = &[
     ("port", "write the port into `to`: `to = \"http://192.168.1.5:3000\"`"),
     ("websocket", "there is nothing to switch on: WebSockets always work"),
     ("websockets", "there is nothing to switch on: WebSockets always work"),
+    ("grpc", "write `http2 = true`, or `h2c://` in `to` where the server speaks cleartext"),
+    ("h2", "it is called `http2`"),
     ("insecure", "write `pin = \"sha256:…\"`, or `verify = false`"),
     ("timeout", "there is no limit on the whole; `idle` on the route limits silence"),
     ("set", "write `headers = { request = { set = { … } } }` or `response`"),
@@ -194,6 +197,7 @@ pub const UPSTREAM: Table = Table {
         CA,
         PIN,
         HOLD,
+        HTTP2,
         VIA,
     ],
     hints: TARGET_HINTS,
@@ -219,6 +223,7 @@ pub const ROUTE: Table = Table {
         CA,
         PIN,
         HOLD,
+        HTTP2,
         VIA,
     ],
     hints: TARGET_HINTS,
@@ -268,6 +273,7 @@ pub const PATH: Table = Table {
         ("pin", "make an `[upstreams.<name>]` of the address and write it there"),
         ("verify", "make an `[upstreams.<name>]` of the address and write it there"),
         ("ca", "make an `[upstreams.<name>]` of the address and write it there"),
+        ("http2", "make an `[upstreams.<name>]` of the address and write it there"),
         ("tls_name", "make an `[upstreams.<name>]` of the address and write it there"),
         ("via", "make an `[upstreams.<name>]` of the address and write it there"),
         ("max_body", "it belongs to the route as a whole"),

@@ -283,6 +283,8 @@ pub struct TargetSpec {
     pub verify: VerifySpec,
     /// `hold`: how long requests wait for an upstream that is away. Default: not at all.
     pub hold: Option<Located<Duration>>,
+    /// `http2 = true`: HTTP/2 where an `https://` upstream offers it. `h2c://` is HTTP/2 without a word.
+    pub http2: bool,
     /// `via = false`: no Via header to this upstream.
     pub via: bool,
 }

@@ -11,7 +11,7 @@ use super::section::Section;
 use super::{Located, TargetSpec, ToSpec, UpstreamSpec, VerifySpec, access, forms};
 
 /// Keys of a target besides `to`.
-pub(super) const BESIDE: [&str; 6] = ["tls_name", "verify", "ca", "pin", "hold", "via"];
+pub(super) const BESIDE: [&str; 7] = ["tls_name", "verify", "ca", "pin", "hold", "http2", "via"];
 /// Those of them that only mean something over TLS.
 const OVER_TLS: [&str; 4] = ["tls_name", "verify", "ca", "pin"];
 /// Those that each say how a certificate is judged.
@@ -76,7 +76,7 @@ pub(super) fn destination(reading: &Reading<'_>, text: &Located<&str>) -> Option
 
 /// An address with nothing said about it.
 pub(super) fn plain(to: Located<Endpoint>) -> TargetSpec {
-    TargetSpec { to, tls_name: None, verify: VerifySpec::System, hold: None, via: true }
+    TargetSpec { to, tls_name: None, verify: VerifySpec::System, hold: None, http2: false, via: true }
 }
 
 /// A destination with the keys beside it. Where it is a name, those keys belong to the upstream.
@@ -99,20 +99,30 @@ pub(super) fn with_keys_beside(section: &Section<'_, '_>, to: Option<Destination
 }
 
 fn target(section: &Section<'_, '_>, to: Option<Located<Endpoint>>, name: &str) -> Option<TargetSpec> {
-    if to.as_ref().is_some_and(|to| to.value.scheme == Scheme::Http) {
+    let scheme = to.as_ref().map(|to| to.value.scheme);
+    if let Some(cleartext @ (Scheme::Http | Scheme::H2c)) = scheme {
+        let message = format!("means nothing to an `{}://` address", cleartext.as_str());
         for key in OVER_TLS {
-            section.out_of_place(
-                key,
-                "means nothing to an `http://` address",
-                "write `https://` in `to`, or leave the key out",
-            );
+            section.out_of_place(key, &message, "write `https://` in `to`, or leave the key out");
         }
+    }
+    match scheme {
+        Some(Scheme::Http) => {
+            let help = "write `h2c://` in `to` where the server speaks HTTP/2 in cleartext, else leave the key out";
+            section.out_of_place("http2", "means nothing to an `http://` address", help);
+        }
+        Some(Scheme::H2c) => {
+            let help = "leave the key out; for HTTP/1.1 write `http://` in `to`";
+            section.out_of_place("http2", "has nothing to say beside `h2c://`, which is HTTP/2", help);
+        }
+        Some(Scheme::Https) | None => {}
     }
     let tls_name = section.text("tls_name").and_then(|text| forms::host_name(section.reading, &text));
     let verify = verify(section, name);
     let hold = section.duration("hold");
+    let http2 = section.flag("http2").is_some_and(|flag| flag.value);
     let via = section.flag("via").is_none_or(|via| via.value);
-    Some(TargetSpec { to: to?, tls_name, verify, hold, via })
+    Some(TargetSpec { to: to?, tls_name, verify, hold, http2, via })
 }
 
 fn verify(section: &Section<'_, '_>, name: &str) -> VerifySpec {

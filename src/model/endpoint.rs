@@ -1,4 +1,4 @@
-//! One upstream address as people write it: `http://192.168.8.86:3000`, `https://nas.home`.
+//! One upstream address as people write it: `http://192.168.8.86:3000`, `https://nas.home`, `h2c://10.0.0.5:50051`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,15 +10,17 @@ use super::{HostError, HostName};
 pub enum Scheme {
     /// Cleartext HTTP/1.1; port 80 unless written.
     Http,
-    /// HTTP/1.1 over TLS; port 443 unless written.
+    /// TLS: HTTP/1.1, or HTTP/2 where the upstream is to be spoken to so; port 443 unless written.
     Https,
+    /// Cleartext HTTP/2 with prior knowledge (RFC 9113 §3.3); port 80 unless written.
+    H2c,
 }
 
 impl Scheme {
     /// The port that the scheme implies.
     pub fn default_port(self) -> u16 {
         match self {
-            Scheme::Http => 80,
+            Scheme::Http | Scheme::H2c => 80,
             Scheme::Https => 443,
         }
     }
@@ -28,6 +30,7 @@ impl Scheme {
         match self {
             Scheme::Http => "http",
             Scheme::Https => "https",
+            Scheme::H2c => "h2c",
         }
     }
 }
@@ -59,7 +62,7 @@ pub enum EndpointError {
     #[error("an address begins with `http://` or `https://`")]
     NoScheme,
     /// A scheme we do not speak.
-    #[error("`{0}://` is not spoken; write `http://` or `https://`")]
+    #[error("`{0}://` is not spoken; write `http://`, `https://` or `h2c://`")]
     Scheme(String),
     /// Something after the port.
     #[error("an address ends after the port; `{0}` is not part of it (paths are chosen with `paths`)")]
@@ -82,6 +85,7 @@ impl Endpoint {
         let scheme = match scheme {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
+            "h2c" => Scheme::H2c,
             other => return Err(EndpointError::Scheme(other.to_owned())),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);

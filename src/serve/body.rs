@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 
 use super::exchange::{Exchange, On};
+use super::headers::clean_trailers;
+use super::replay::{Kept, KeptBody};
 use crate::model::Refusal;
+use crate::upstream::Sender;
 
 /// Why a body ends early.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,8 @@ pub enum RequestBody {
     Empty,
     /// The client's.
     Client(ClientBody),
+    /// The client's, to be sent again if the upstream never looked at it.
+    Kept(KeptBody),
 }
 
 /// What the client sends, counted and watched.
@@ -39,14 +43,23 @@ pub struct ClientBody {
 }
 
 impl RequestBody {
-    /// The body of a request, limited to `limit` bytes.
-    pub fn new(inner: Incoming, exchange: &Rc<Exchange>, limit: Option<u64>) -> RequestBody {
+    /// The body of a request, limited to `limit` bytes. `is_kept`: an upstream may tell that it never looked at it.
+    pub fn new(inner: Incoming, exchange: &Rc<Exchange>, limit: Option<u64>, is_kept: bool) -> RequestBody {
         if inner.is_end_stream() {
             exchange.body_is_done();
             return RequestBody::Empty;
         }
         let limit = limit.unwrap_or(u64::MAX);
-        RequestBody::Client(ClientBody { inner, exchange: Rc::clone(exchange), limit })
+        let body = ClientBody { inner, exchange: Rc::clone(exchange), limit };
+        if is_kept { RequestBody::Kept(KeptBody::new(body)) } else { RequestBody::Client(body) }
+    }
+
+    /// What is kept of it.
+    pub fn kept(&self) -> Option<Rc<Kept>> {
+        match self {
+            RequestBody::Kept(body) => Some(body.kept()),
+            RequestBody::Empty | RequestBody::Client(_) => None,
+        }
     }
 }
 
@@ -58,26 +71,40 @@ impl Body for RequestBody {
         match self.get_mut() {
             RequestBody::Empty => Poll::Ready(None),
             RequestBody::Client(body) => body.poll_frame(cx),
+            RequestBody::Kept(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
-            RequestBody::Client(body) => body.inner.is_end_stream(),
+            RequestBody::Client(body) => body.is_end_stream(),
+            RequestBody::Kept(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Client(body) => body.inner.size_hint(),
+            RequestBody::Client(body) => body.size_hint(),
+            RequestBody::Kept(body) => body.size_hint(),
         }
     }
 }
 
 impl ClientBody {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// Whether nothing more will come.
+    pub fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    /// How much is still to come, if that is known.
+    pub fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+
+    /// The next of it.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let exchange = &self.exchange;
         let now = exchange.core.now();
         match Pin::new(&mut self.inner).poll_frame(cx) {
@@ -93,7 +120,7 @@ impl ClientBody {
                 exchange.body_is_done();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 if let Some(data) = frame.data_ref() {
                     let total = exchange.bytes_in.get() + data.len() as u64;
                     exchange.bytes_in.set(total);
@@ -107,7 +134,10 @@ impl ClientBody {
                         return self.refuse(Refusal::BodyLimit);
                     }
                 }
-                if frame.is_trailers() || self.inner.is_end_stream() {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                    exchange.body_is_done();
+                } else if self.inner.is_end_stream() {
                     exchange.body_is_done();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -135,8 +165,8 @@ enum Kind {
 
 /// The upstream connection that an answer is read from; goes back to the pool when the answer ends.
 pub struct Lease {
-    /// The connection.
-    pub sender: SendRequest<RequestBody>,
+    /// The connection, or a place on one.
+    pub sender: Sender<RequestBody>,
     /// Its target's id.
     pub target: u64,
 }
@@ -180,12 +210,15 @@ impl ResponseBody {
                 wait.wake(cx);
                 Poll::Pending
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                // A conversation: who listens need not speak.
+                exchange.upload.hears(exchange.core.now());
                 if let Some(data) = frame.data_ref() {
                     exchange.bytes_out.set(exchange.bytes_out.get() + data.len() as u64);
                 }
                 wait.begin(On::ClientReading, exchange.core.now(), idle);
-                if frame.is_trailers() {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
                     // Nothing follows them, and hyper does not ask again.
                     wait.end();
                     release(lease.take(), exchange);
@@ -215,7 +248,8 @@ const BODY_DEFAULT_IDLE: std::time::Duration = std::time::Duration::from_secs(60
 /// A connection may serve again only if the upstream got the whole request: else what follows on it would be read as the
 /// rest of the body.
 fn release(lease: Option<Lease>, exchange: &Exchange) {
-    if let Some(Lease { sender, target }) = lease
+    // A place on a shared connection is given back by being dropped.
+    if let Some(Lease { sender: Sender::Http1(sender), target }) = lease
         && exchange.upload.is_done.get()
     {
         exchange.core.pool.put(target, sender, exchange.core.now());

@@ -285,12 +285,26 @@ pub struct Upload {
     waited: Cell<Duration>,
     received: Cell<u64>,
     is_expired: Cell<bool>,
+    /// Set for a conversation: how long both sides may be silent. Nobody's speed is judged in one.
+    conversation: Cell<Option<Duration>>,
     /// Whether the body was read to its end, or there is none.
     pub is_done: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Upload {
+    /// Takes the body for one side of a conversation (a gRPC stream), which may pause.
+    pub fn converses(&self, limit: Duration) {
+        self.conversation.set(Some(limit));
+    }
+
+    /// The other side of a conversation said something.
+    pub fn hears(&self, now: Instant) {
+        if self.conversation.get().is_some() && self.waiting_since.get().is_some() {
+            self.waiting_since.set(Some(now));
+        }
+    }
+
     /// The body has nothing for us now.
     pub fn wait(&self, now: Instant, cx: &Context<'_>) {
         if self.waiting_since.get().is_none() {
@@ -305,7 +319,7 @@ impl Upload {
             self.waited.set(self.waited.get() + now.saturating_duration_since(since));
         }
         self.received.set(self.received.get() + bytes as u64);
-        if self.waited.get() >= BODY_SILENCE {
+        if self.waited.get() >= BODY_SILENCE && self.conversation.get().is_none() {
             self.judge();
         }
     }
@@ -322,7 +336,11 @@ impl Upload {
     fn sweep(&self, now: Instant) {
         let Some(since) = self.waiting_since.get() else { return };
         let silent = now.saturating_duration_since(since);
-        if silent >= BODY_SILENCE {
+        if let Some(limit) = self.conversation.get() {
+            if silent >= limit {
+                self.expire();
+            }
+        } else if silent >= BODY_SILENCE {
             self.expire();
         } else if self.waited.get() + silent >= BODY_SILENCE {
             self.waited.set(self.waited.get() + silent);

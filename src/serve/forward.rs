@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -21,18 +21,26 @@ use tokio::time::Instant;
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
 use super::exchange::{Exchange, On};
+use super::form::take_form;
+use super::grpc;
 use super::headers::{self, Outgoing, lists};
+use super::replay::Kept;
 use super::respond::{self, Audience};
 use super::tunnel;
 use crate::model::{PathPattern, Refusal};
 use crate::snapshot::Route;
-use crate::upstream::{HoldError, Target, UpstreamError, connect};
+use crate::upstream::{
+    HoldError, Multiplexed, Protocol, Seat, Sender, Target, Turn, UpstreamError, connect, http2_fault,
+};
 
 /// Bytes of an answer's head that are read: Calibre's Kobo sync sends 100 KiB.
 const MOST_ANSWER_HEAD: usize = 256 * 1024;
 
 /// Fields of an answer's head.
 const MOST_ANSWER_FIELDS: usize = 1_000;
+
+/// How often a request is sent again that the upstream says it never looked at.
+const MOST_REPEATS: u32 = 2;
 
 /// What is known of a request on its way to an upstream.
 pub struct Journey {
@@ -63,14 +71,18 @@ pub fn prepare(
     check_loop(exchange, &parts)?;
     check_length(route, &parts)?;
     let uri = upstream_uri(&parts.uri, strip)?;
-    let body = RequestBody::new(body, exchange, route.max_body);
+    let may_be_http2 = target.may_speak_http2();
+    if may_be_http2 && grpc::is_call(parts.version, &parts.headers) {
+        exchange.upload.converses(route.idle);
+    }
+    let body = RequestBody::new(body, exchange, route.max_body, may_be_http2);
     let outgoing = Outgoing {
         host,
         client: believed.client.address().and_then(|address| exchange.connection.address_value(address)),
         is_https: believed.is_https,
         via: target.upstream.key.via.then(|| exchange.core.via.entry(parts.version)),
         is_websocket: upgrade.is_some(),
-        is_chunked: matches!(body, RequestBody::Client(_)) && !parts.headers.contains_key(header::CONTENT_LENGTH),
+        is_chunked: !matches!(body, RequestBody::Empty) && !parts.headers.contains_key(header::CONTENT_LENGTH),
         version: parts.version,
     };
     headers::to_upstream(&mut parts.headers, outgoing, &route.request_edits);
@@ -138,23 +150,31 @@ pub(super) fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri
 async fn send(
     journey: &Journey,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, SendRequest<RequestBody>), Refused> {
+) -> Result<(Response<Incoming>, Sender<RequestBody>), Refused> {
     let Journey { exchange, route, target, .. } = journey;
-    let mut is_pool_tried = false;
+    let kept = request.body().kept();
+    let most = if journey.upgrade.is_some() { Protocol::Http1 } else { Protocol::Http2 };
+    let (mut is_pool_tried, mut repeats) = (false, 0);
     loop {
-        let pooled = if is_pool_tried { None } else { exchange.core.pool.take(target.id) };
+        let pooled = if is_pool_tried { None } else { pooled(exchange, target, most) };
         let is_reused = pooled.is_some();
         let mut sender = match pooled {
             Some(sender) => sender,
             // The rare case, boxed: its future is several times the size of all the rest.
-            None => Box::pin(open(target)).await?,
+            None => Box::pin(open(exchange, target, most)).await?,
         };
-        // A connection that sat idle may be closed by the server at this very moment. A fresh one that fails proves the
-        // server is down; a reused one proves nothing.
-        let copy = (is_reused && can_repeat(&request)).then(|| copy_of(&request));
-        let sent = sender.try_send_request(request);
-        let error = match within_idle(exchange, route.idle, sent).await.ok_or_else(|| silent(route, target))? {
-            Ok(response) => return Ok((response, sender)),
+        take_form(&mut request, sender.protocol(), target.tls.is_some())?;
+        let copy = copy_for(&request, &sender, is_reused);
+        let sent = sender.try_send(request);
+        let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
+            sender.retire();
+            return Err(silent(route, target));
+        };
+        let error = match outcome {
+            Ok(response) => {
+                kept.inspect(|kept| kept.forget());
+                return Ok((response, sender));
+            }
             Err(mut failed) => match failed.take_message() {
                 Some(unsent) if is_reused => {
                     request = unsent;
@@ -163,14 +183,71 @@ async fn send(
                 _ => failed.into_error(),
             },
         };
-        match copy {
-            Some(copy) if exchange.refusal.get().is_none() && !error.is_parse() => {
+        let again = match copy {
+            Some(copy) if exchange.refusal.get().is_none() => match sender.protocol() {
+                Protocol::Http1 => (!error.is_parse()).then_some(copy),
+                Protocol::Http2 if was_never_looked_at(&error) && repeats < MOST_REPEATS => {
+                    sender.retire();
+                    repeats += 1;
+                    with_body(copy, kept.as_ref())
+                }
+                Protocol::Http2 => (is_reused && can_repeat(&copy, kept.as_ref()) && is_broken(&error)).then_some(copy),
+            },
+            _ => None,
+        };
+        match again {
+            Some(copy) => {
                 request = copy;
-                is_pool_tried = true;
+                is_pool_tried = repeats == 0;
             }
-            _ => return Err(explain(exchange, target, &error)),
+            None => return Err(explain(exchange, target, &error, sender.spoke_nonsense())),
         }
     }
+}
+
+fn pooled(exchange: &Exchange, target: &Target, most: Protocol) -> Option<Sender<RequestBody>> {
+    let pool = &exchange.core.pool;
+    match most {
+        Protocol::Http1 => pool.take_idle(target.id).map(Sender::Http1),
+        Protocol::Http2 => pool.take(target.id),
+    }
+}
+
+/// What a request is sent again from. A connection that sat idle may be closed by the server at this very moment: a fresh one
+/// that fails proves the server is down; a reused one proves nothing. On a shared one the upstream may say of any request that
+/// it never looked at it.
+fn copy_for(
+    request: &Request<RequestBody>,
+    sender: &Sender<RequestBody>,
+    is_reused: bool,
+) -> Option<Request<RequestBody>> {
+    let is_worth_it = match sender.protocol() {
+        Protocol::Http1 => is_reused && can_repeat(request, request.body().kept().as_ref()),
+        Protocol::Http2 => true,
+    };
+    is_worth_it.then(|| copy_of(request))
+}
+
+/// The request with the body that was kept; `None` if too much of it is gone.
+fn with_body(mut request: Request<RequestBody>, kept: Option<&Rc<Kept>>) -> Option<Request<RequestBody>> {
+    if let Some(kept) = kept {
+        *request.body_mut() = RequestBody::Kept(kept.again()?);
+    }
+    Some(request)
+}
+
+/// Whether the upstream itself says that it did nothing with a request (RFC 9113 §8.7): then it may go elsewhere, whatever its
+/// method.
+fn was_never_looked_at(error: &hyper::Error) -> bool {
+    // Streams that a GOAWAY leaves in peace are told nothing of it.
+    http2_fault(error).is_some_and(|fault| {
+        fault.is_remote() && (fault.is_go_away() || fault.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// Whether the connection broke, rather than that somebody said something wrong.
+fn is_broken(error: &hyper::Error) -> bool {
+    error.is_closed() || error.is_canceled() || http2_fault(error).is_some_and(h2::Error::is_io)
 }
 
 /// Waits for the head of the answer, `idle` at most.
@@ -199,10 +276,10 @@ fn silent(route: &Route, target: &Target) -> Refused {
 
 /// Whether a request may be sent twice: it changes nothing however often it is done (RFC 9110 §9.2.2), and there is no body
 /// that was already taken from the client.
-fn can_repeat(request: &Request<RequestBody>) -> bool {
+fn can_repeat(request: &Request<RequestBody>, kept: Option<&Rc<Kept>>) -> bool {
     let is_idempotent =
         matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    is_idempotent && matches!(request.body(), RequestBody::Empty)
+    is_idempotent && kept.is_none() && matches!(request.body(), RequestBody::Empty)
 }
 
 fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
@@ -210,11 +287,12 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     request.method().clone_into(copy.method_mut());
     request.uri().clone_into(copy.uri_mut());
     request.headers().clone_into(copy.headers_mut());
+    *copy.version_mut() = request.version();
     copy
 }
 
 /// A fresh connection; where the upstream is away and `hold` says so, as soon as it is back.
-async fn open(target: &Arc<Target>) -> Result<SendRequest<RequestBody>, Refused> {
+async fn open(exchange: &Exchange, target: &Arc<Target>, most: Protocol) -> Result<Sender<RequestBody>, Refused> {
     let upstream = &target.upstream;
     let deadline = upstream.key.hold.map(|hold| Instant::now() + hold);
     loop {
@@ -223,14 +301,8 @@ async fn open(target: &Arc<Target>) -> Result<SendRequest<RequestBody>, Refused>
         {
             held(target, deadline).await?;
         }
-        let error = match connect(target).await {
-            Ok(stream) => match http1_over(stream).await {
-                Ok(sender) => return Ok(sender),
-                Err(error) => {
-                    let detail = format!("{}: {error}", upstream.key.endpoint);
-                    UpstreamError { refusal: Refusal::UpstreamClosed, detail, is_away: false }
-                }
-            },
+        let error = match fresh(exchange, target, most).await {
+            Ok(sender) => return Ok(sender),
             Err(error) => error,
         };
         upstream.metrics.failed(error.refusal);
@@ -253,7 +325,47 @@ async fn held(target: &Arc<Target>, deadline: Instant) -> Result<(), Refused> {
     })
 }
 
-async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<SendRequest<RequestBody>> {
+/// One fresh connection. Where it may be shared, the first who needs one opens it and the others wait for it.
+async fn fresh(exchange: &Exchange, target: &Target, most: Protocol) -> Result<Sender<RequestBody>, UpstreamError> {
+    let pool = &exchange.core.pool;
+    let mut opener = None;
+    while most == Protocol::Http2 && target.may_speak_http2() {
+        match pool.turn(target.id) {
+            Turn::Ours(ours) => opener = Some(ours),
+            Turn::Others(opening) if opening.ended().await => match pool.take_seat(target.id) {
+                Some(seat) => return Ok(Sender::Http2(seat)),
+                None => continue,
+            },
+            // It failed, or the upstream speaks HTTP/1.1 only: each for himself.
+            Turn::Others(_) => {}
+        }
+        break;
+    }
+    let broken = |error: hyper::Error| UpstreamError {
+        refusal: Refusal::UpstreamClosed,
+        detail: format!("{}: {error}", target.upstream.key.endpoint),
+        is_away: false,
+    };
+    match connect(target, most).await? {
+        (stream, Protocol::Http1) => {
+            drop(opener);
+            http1_over(stream).await.map(Sender::Http1).map_err(broken)
+        }
+        (stream, Protocol::Http2) => {
+            let connection = Multiplexed::begin(stream).await.map_err(broken)?;
+            Ok(Sender::Http2(match opener {
+                Some(opener) => opener.share(connection),
+                None => {
+                    let seat = Seat::on(&connection);
+                    pool.share(target.id, connection);
+                    seat
+                }
+            }))
+        }
+    }
+}
+
+async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<http1::SendRequest<RequestBody>> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(MOST_ANSWER_FIELDS)
         .max_header_size(MOST_ANSWER_HEAD)
@@ -268,16 +380,24 @@ async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<SendReq
 }
 
 /// Why a request that was sent got no answer.
-fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error) -> Refused {
+fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error, is_no_http2: bool) -> Refused {
     if let Some(refusal) = exchange.refusal.get() {
         return (refusal, "the upload was ended here".into());
     }
-    if error.is_user() {
+    let fault = http2_fault(error);
+    // A stream that neither the upstream nor the library ended was ended by its own body.
+    let is_own_end = fault.is_some_and(|fault| fault.is_reset() && !fault.is_remote() && !fault.is_library());
+    if error.is_user() || is_own_end {
         return (Refusal::BadRequest, "the client broke off its upload".into());
     }
-    let refusal = if error.is_parse() { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
+    let is_no_http2 = is_no_http2 || fault.is_some_and(h2::Error::is_library);
+    let is_nonsense = error.is_parse() || is_no_http2;
+    let refusal = if is_nonsense { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
     target.upstream.metrics.failed(refusal);
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = match is_no_http2 {
+        true => ": what it says is not HTTP/2".to_owned(),
+        false => std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default(),
+    };
     (refusal, format!("{}: {error}{cause}", target.upstream.key.endpoint).into())
 }
 
@@ -285,7 +405,7 @@ fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error) -> Refuse
 fn answer(
     journey: &mut Journey,
     mut response: Response<Incoming>,
-    sender: SendRequest<RequestBody>,
+    sender: Sender<RequestBody>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let upgrade = journey.upgrade.take();
     let Journey { exchange, route, target, believed, .. } = journey;

@@ -121,6 +121,46 @@ pub fn lists(value: &HeaderValue, token: &str) -> bool {
     })
 }
 
+/// Takes from a trailer section what must not stand there: what frames, routes or admits a message, or says how its body is
+/// to be read, has its effect before the body or never (RFC 9110 §6.5.1).
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_all(trailers, |name| is_hop_by_hop(name) || is_forwarding(name.as_str()) || is_for_heads_only(name));
+}
+
+fn is_for_heads_only(name: &HeaderName) -> bool {
+    const ONLY: [HeaderName; 28] = [
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::TRAILER,
+        header::CONNECTION,
+        header::HOST,
+        header::AUTHORIZATION,
+        header::WWW_AUTHENTICATE,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::CACHE_CONTROL,
+        header::EXPECT,
+        header::MAX_FORWARDS,
+        header::PRAGMA,
+        header::RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+        header::AGE,
+        header::DATE,
+        header::EXPIRES,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        header::VARY,
+        header::VIA,
+    ];
+    ONLY.contains(name) || *name == X_DOORWARD_ERROR
+}
+
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if let http::header::Entry::Occupied(entry) = headers.entry(header::CONNECTION) {
         // It may stand in several lines; every one of them nominates.

@@ -32,7 +32,7 @@ pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
     let believed = believe(&listener.door.trust, listener.mode, exchange.peer(), request.headers());
     exchange.client.set(believed.client);
     let is_home = snapshot.networks.knows(believed.client);
-    let audience = Audience::of(request.method(), request.headers(), is_home);
+    let audience = Audience::of(request.method(), request.version(), request.headers(), is_home);
     let handled = decided(exchange, &snapshot, listener, believed, audience, request);
     handled.unwrap_or_else(|(refusal, why)| Handled::Answered(respond::refuse(exchange, &audience, refusal, why)))
 }

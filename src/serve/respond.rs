@@ -8,10 +8,11 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 
 use super::body::ResponseBody;
 use super::exchange::Exchange;
+use super::grpc;
 use super::headers::{X_DOORWARD_ERROR, lists};
 use crate::model::{Refusal, Shown};
 use crate::snapshot::Answer;
@@ -28,13 +29,16 @@ pub struct Audience {
     pub wants_page: bool,
     /// Whether it is HEAD: no body.
     pub is_head: bool,
+    /// Whether it is a gRPC client: it looks at `grpc-status` only.
+    pub is_grpc: bool,
 }
 
 impl Audience {
     /// Judged by Accept.
-    pub fn of(method: &Method, headers: &HeaderMap, is_home: bool) -> Audience {
+    pub fn of(method: &Method, version: Version, headers: &HeaderMap, is_home: bool) -> Audience {
         let wants_page = headers.get_all(header::ACCEPT).iter().any(|accept| lists(accept, "text/html"));
-        Audience { is_home, wants_page, is_head: method == Method::HEAD }
+        let is_grpc = grpc::is_call(version, headers);
+        Audience { is_home, wants_page, is_head: method == Method::HEAD, is_grpc }
     }
 }
 
@@ -47,6 +51,15 @@ pub fn refuse(
 ) -> Response<ResponseBody> {
     exchange.refusal.set(Some(refusal));
     let word = if audience.is_home { refusal.cause() } else { refusal.shown().as_str() };
+    if audience.is_grpc {
+        let told = detail.as_deref().filter(|_| audience.is_home);
+        let message = plain_words(exchange, audience, refusal, word, told);
+        if let Some(detail) = detail {
+            exchange.detail.replace(Some(detail.into_owned()));
+        }
+        exchange.status.set(refusal.status());
+        return grpc::refusal(exchange, refusal, word, &message);
+    }
     let (body, content_type) = if audience.wants_page {
         (page(exchange, audience, refusal, word, detail.as_deref()), "text/html; charset=utf-8")
     } else {
@@ -123,6 +136,13 @@ pub fn fixed(exchange: &Rc<Exchange>, answer: &Answer, method: &Method) -> Respo
         headers.insert(header::CONTENT_TYPE, answer.content_type.clone());
     }
     response
+}
+
+/// What a refusal is in one line.
+fn plain_words(exchange: &Exchange, audience: &Audience, refusal: Refusal, word: &str, detail: Option<&str>) -> String {
+    let sentence = if audience.is_home { refusal.sentence() } else { stranger_sentence(refusal.shown()) };
+    let detail = detail.map(|detail| format!(" {detail};")).unwrap_or_default();
+    format!("{word}: {sentence}{detail} id {}", exchange.id)
 }
 
 fn plain(exchange: &Exchange, audience: &Audience, refusal: Refusal, word: &str, detail: Option<&str>) -> String {

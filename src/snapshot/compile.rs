@@ -220,11 +220,14 @@ struct Targets<'a> {
     upstreams: HashMap<UpstreamKey, Arc<Upstream>>,
     before: HashMap<TargetKey, Arc<Target>>,
     used: HashMap<TargetKey, Arc<Target>>,
-    configs: HashMap<(VerifySpec, Option<Trusted>), Result<Arc<ClientConfig>, String>>,
+    configs: HashMap<ConfigKey, Result<Arc<ClientConfig>, String>>,
 }
 
 /// The bytes of a `ca` file: a new file under the old name makes a new target.
 type Trusted = Arc<[u8]>;
+
+/// How certificates are judged, whether HTTP/2 is offered, what is trusted.
+type ConfigKey = (VerifySpec, bool, Option<Trusted>);
 
 type TargetKey = (UpstreamKey, Option<Arc<str>>, Option<Trusted>);
 
@@ -245,7 +248,7 @@ impl<'a> Targets<'a> {
             if let Some(tls) = &target.tls {
                 let trusted = tls.trusted.clone();
                 if tls.config.is_ok() {
-                    targets.configs.insert((key.verify.clone(), trusted.clone()), tls.config.clone());
+                    targets.configs.insert((key.verify.clone(), key.http2, trusted.clone()), tls.config.clone());
                     targets.before.insert((key, Some(tls.name.to_str().into()), trusted), Arc::clone(target));
                 }
             } else {
@@ -268,13 +271,14 @@ impl<'a> Targets<'a> {
     }
 
     fn intern(&mut self, spec: &TargetSpec, name: Arc<str>, local: Option<&str>) -> Arc<Target> {
-        let TargetSpec { to, tls_name, verify, hold, via } = spec;
+        let TargetSpec { to, tls_name, verify, hold, http2, via } = spec;
         let endpoint = to.value.clone();
         let key = UpstreamKey {
             name,
             endpoint: endpoint.clone(),
             verify: verify.clone(),
             hold: hold.as_ref().map(|hold| hold.value),
+            http2: *http2,
             via: *via,
         };
         let tls = (endpoint.scheme == Scheme::Https)
@@ -292,7 +296,8 @@ impl<'a> Targets<'a> {
             Some(target) => target,
             None => {
                 let upstream = self.upstream(key);
-                let tls = tls.map(|name| TargetTls { name, config: self.config(verify, trusted.clone()), trusted });
+                let tls =
+                    tls.map(|name| TargetTls { name, config: self.config(verify, *http2, trusted.clone()), trusted });
                 Arc::new(Target::new(upstream, tls))
             }
         };
@@ -309,10 +314,16 @@ impl<'a> Targets<'a> {
         Arc::clone(made)
     }
 
-    fn config(&mut self, verify: &VerifySpec, trusted: Option<Trusted>) -> Result<Arc<ClientConfig>, String> {
+    fn config(
+        &mut self,
+        verify: &VerifySpec,
+        http2: bool,
+        trusted: Option<Trusted>,
+    ) -> Result<Arc<ClientConfig>, String> {
         let roots = self.roots;
-        let make = || client_config(verify, roots, &[b"http/1.1"]).map_err(|error| error.to_string());
-        self.configs.entry((verify.clone(), trusted)).or_insert_with(make).clone()
+        let offered: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        let make = || client_config(verify, roots, offered).map_err(|error| error.to_string());
+        self.configs.entry((verify.clone(), http2, trusted)).or_insert_with(make).clone()
     }
 
     fn into_used(self) -> Vec<Arc<Target>> {
@@ -326,6 +337,13 @@ fn unreachable_target(name: &Arc<str>, metrics: &Metrics) -> Arc<Target> {
         host: crate::model::EndpointHost::Ip(std::net::Ipv4Addr::UNSPECIFIED.into()),
         port: 0,
     };
-    let key = UpstreamKey { name: Arc::clone(name), endpoint, verify: VerifySpec::System, hold: None, via: true };
+    let key = UpstreamKey {
+        name: Arc::clone(name),
+        endpoint,
+        verify: VerifySpec::System,
+        hold: None,
+        http2: false,
+        via: true,
+    };
     Arc::new(Target::new(Arc::new(Upstream::new(key, metrics.upstream(name))), None))
 }

@@ -1,4 +1,5 @@
-//! A fresh connection to an upstream: TCP, then TLS where the address says so, each within its time.
+//! A fresh connection to an upstream: TCP, then TLS where the address says so, each within its time. Which HTTP is spoken on
+//! it is settled here, by the address or in the handshake.
 
 use std::io;
 use std::pin::Pin;
@@ -6,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -22,6 +25,15 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long the TLS handshake may take after that.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
+/// How long nothing may be heard before the kernel asks whether the other machine is still there.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Time between two such questions.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+
+/// Questions without an answer after which the connection is dead.
+const ASK_TIMES: u32 = 4;
+
 /// Why an upstream could not be reached: what the client is told, and what the log says.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
@@ -34,6 +46,15 @@ pub struct UpstreamError {
     pub is_away: bool,
 }
 
+/// Which HTTP is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// HTTP/1.1: one exchange at a time.
+    Http1,
+    /// HTTP/2: many side by side.
+    Http2,
+}
+
 /// An open connection to an upstream.
 #[derive(Debug)]
 pub enum Connected {
@@ -43,8 +64,8 @@ pub enum Connected {
     Tls(Box<TlsStream<Wire>>),
 }
 
-/// Opens a connection.
-pub async fn connect(target: &Target) -> Result<Connected, UpstreamError> {
+/// Opens a connection, and says what is to be spoken on it: at most `most`.
+pub async fn connect(target: &Target, most: Protocol) -> Result<(Connected, Protocol), UpstreamError> {
     let upstream = &target.upstream;
     let opened = connect_tcp(upstream).await;
     if opened.is_err() {
@@ -52,8 +73,18 @@ pub async fn connect(target: &Target) -> Result<Connected, UpstreamError> {
     }
     let stream = opened?;
     match &target.tls {
-        None => Ok(Connected::Plain(stream)),
-        Some(tls) => handshake(stream, tls, upstream).await,
+        None => {
+            let spoken = if target.may_speak_http2() { most } else { Protocol::Http1 };
+            Ok((Connected::Plain(stream), spoken))
+        }
+        Some(tls) => {
+            let stream = handshake(stream, tls, upstream, most).await?;
+            let spoken = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Protocol::Http2,
+                _ => Protocol::Http1,
+            };
+            Ok((Connected::Tls(Box::new(stream)), spoken))
+        }
     }
 }
 
@@ -74,6 +105,7 @@ async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
             Ok(stream) => {
                 // Small writes (WebSocket frames, chunks of an event stream) must not wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
+                watch(&stream);
                 return Ok(Wire(stream));
             }
             Err(error) => last = Some((address, error)),
@@ -91,15 +123,33 @@ async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
     Err(away(refusal, format!("{address}: {error}")))
 }
 
-async fn handshake(stream: Wire, tls: &TargetTls, upstream: &Upstream) -> Result<Connected, UpstreamError> {
+/// Lets the kernel notice a machine that is gone while nothing is said: a long poll or a tunnel would wait for it until
+/// `idle` is over. Not HTTP/2's PING: gRPC servers take more than one in five minutes for an attack.
+fn watch(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(ASK_EVERY).with_retries(ASK_TIMES);
+    // It is only a precaution: without it `idle` decides.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+async fn handshake(
+    stream: Wire,
+    tls: &TargetTls,
+    upstream: &Upstream,
+    most: Protocol,
+) -> Result<TlsStream<Wire>, UpstreamError> {
     let endpoint = &upstream.key.endpoint;
     let config = match &tls.config {
+        Ok(config) if most == Protocol::Http1 && config.alpn_protocols.len() > 1 => {
+            let mut only = ClientConfig::clone(config);
+            only.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Arc::new(only)
+        }
         Ok(config) => Arc::clone(config),
         Err(why) => return Err(wrong(Refusal::UpstreamCertificate, format!("{endpoint}: {why}"))),
     };
     let connecting = TlsConnector::from(config).connect(tls.name.clone(), stream);
     let error = match tokio::time::timeout(HANDSHAKE, connecting).await {
-        Ok(Ok(stream)) => return Ok(Connected::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => return Ok(stream),
         Ok(Err(error)) => error,
         Err(_) => {
             let detail = format!("{endpoint}: the TLS handshake took more than 5 s");

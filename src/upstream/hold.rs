@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connect::connect;
+use super::connect::{Protocol, connect};
 use super::target::{Target, Upstream};
 
 /// How many requests may wait for one upstream; the rest are refused at once.
@@ -99,7 +99,7 @@ async fn probe(target: Arc<Target>) {
     let _probing = Probing(hold);
     while hold.waiting() > 0 {
         tokio::time::sleep(PROBE_EVERY).await;
-        match connect(&target).await {
+        match connect(&target, Protocol::Http2).await {
             Ok(_) => return,
             // Reachable, but wrong in a way that waiting does not mend: let the requests find out.
             Err(error) if !error.is_away => return,

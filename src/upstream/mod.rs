@@ -3,14 +3,16 @@
 
 mod connect;
 mod hold;
+mod multiplex;
 mod pool;
 mod resolve;
 mod target;
 mod wire;
 
-pub use connect::{Connected, UpstreamError, connect};
+pub use connect::{Connected, Protocol, UpstreamError, connect};
 pub use hold::{Hold, HoldError, MOST_HELD};
-pub use pool::Pool;
+pub use multiplex::{Multiplexed, Seat, Sendable, http2_fault};
+pub use pool::{Opener, Opening, Pool, Sender, Turn};
 pub use resolve::follow;
 pub use target::{Target, TargetTls, Upstream, UpstreamKey};
 pub use wire::{Wire, poll_write_pieces, with_pieces};

@@ -1,10 +1,19 @@
-//! Idle connections to upstreams, one pool per data core: no lock, and a wake-up never crosses cores.
+//! Connections to upstreams that can take a request, one pool per data core: no lock, and a wake-up never crosses cores.
+//! HTTP/1.1 connections lie here while idle; HTTP/2 connections are here for as long as they take requests.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
+use futures_util::future::Either;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
+use tokio::sync::Notify;
+
+use super::connect::Protocol;
+use super::multiplex::{Multiplexed, Seat, Sendable};
 
 /// How long an idle connection is kept. Servers close theirs after 5 s (Node) to 75 s (nginx); one they closed is noticed
 /// by its task and not handed out.
@@ -13,25 +22,74 @@ const KEEP: Duration = Duration::from_secs(60);
 /// How many idle connections to one target a core keeps.
 const MOST_IDLE: usize = 256;
 
-/// The idle connections of one core, by target.
-pub struct Pool<B> {
-    idle: RefCell<HashMap<u64, Vec<Idle<B>>>>,
+/// What a request is sent on.
+pub enum Sender<B: Sendable> {
+    /// A whole connection.
+    Http1(http1::SendRequest<B>),
+    /// A place on a shared one.
+    Http2(Seat<B>),
 }
 
-struct Idle<B> {
-    sender: SendRequest<B>,
-    since: Instant,
-}
+impl<B: Sendable> Sender<B> {
+    /// Which HTTP it speaks.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Sender::Http1(_) => Protocol::Http1,
+            Sender::Http2(_) => Protocol::Http2,
+        }
+    }
 
-impl<B> Default for Pool<B> {
-    fn default() -> Self {
-        Pool { idle: RefCell::default() }
+    /// Sends a request; one that was never written comes back in the error.
+    pub fn try_send(
+        &mut self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
+        match self {
+            Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
+            Sender::Http2(seat) => Either::Right(seat.sender().try_send_request(request)),
+        }
+    }
+
+    /// Whether its connection ended because what the upstream said is not HTTP/2.
+    pub fn spoke_nonsense(&self) -> bool {
+        matches!(self, Sender::Http2(seat) if seat.connection().spoke_nonsense())
+    }
+
+    /// Keeps later requests away from a shared connection that did not do what it should.
+    pub fn retire(&self) {
+        if let Sender::Http2(seat) = self {
+            seat.retire();
+        }
     }
 }
 
-impl<B> Pool<B> {
-    /// The connection used last that can take a request at once. Closed ones are dropped on the way.
-    pub fn take(&self, target: u64) -> Option<SendRequest<B>> {
+/// The connections of one core, by target.
+pub struct Pool<B: Sendable> {
+    idle: RefCell<HashMap<u64, Vec<Idle<B>>>>,
+    shared: RefCell<HashMap<u64, Vec<Rc<Multiplexed<B>>>>>,
+    /// Targets to which the first HTTP/2 connection, or another one, is being opened.
+    opening: RefCell<HashMap<u64, Rc<Opening>>>,
+}
+
+struct Idle<B> {
+    sender: http1::SendRequest<B>,
+    since: Instant,
+}
+
+impl<B: Sendable> Default for Pool<B> {
+    fn default() -> Self {
+        Pool { idle: RefCell::default(), shared: RefCell::default(), opening: RefCell::default() }
+    }
+}
+
+impl<B: Sendable> Pool<B> {
+    /// Something that can take a request at once: a place on a shared connection, or the idle one used last.
+    pub fn take(&self, target: u64) -> Option<Sender<B>> {
+        self.take_seat(target).map(Sender::Http2).or_else(|| self.take_idle(target).map(Sender::Http1))
+    }
+
+    /// The idle connection used last. Closed ones are dropped on the way.
+    pub fn take_idle(&self, target: u64) -> Option<http1::SendRequest<B>> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&target)?;
         let mut at = list.len();
@@ -46,8 +104,16 @@ impl<B> Pool<B> {
         None
     }
 
+    /// A place on a shared connection: the oldest that has room, so that the others can run dry.
+    pub fn take_seat(&self, target: u64) -> Option<Seat<B>> {
+        let mut shared = self.shared.borrow_mut();
+        let list = shared.get_mut(&target)?;
+        list.retain(|connection| !connection.is_over());
+        list.iter().find(|connection| connection.has_room()).map(Seat::on)
+    }
+
     /// Keeps a connection whose exchange has ended, or is about to.
-    pub fn put(&self, target: u64, sender: SendRequest<B>, now: Instant) {
+    pub fn put(&self, target: u64, sender: http1::SendRequest<B>, now: Instant) {
         if sender.is_closed() {
             return;
         }
@@ -59,21 +125,84 @@ impl<B> Pool<B> {
         list.push(Idle { sender, since: now });
     }
 
+    /// Lets others share a connection.
+    pub fn share(&self, target: u64, connection: Rc<Multiplexed<B>>) {
+        self.shared.borrow_mut().entry(target).or_default().push(connection);
+    }
+
+    /// The right to open the next shared connection to a target, or whom to wait for: a hundred requests that come at once
+    /// open one.
+    pub fn turn(&self, target: u64) -> Turn<'_, B> {
+        let mut opening = self.opening.borrow_mut();
+        if let Some(other) = opening.get(&target) {
+            return Turn::Others(Rc::clone(other));
+        }
+        let ours = Rc::new(Opening::default());
+        opening.insert(target, Rc::clone(&ours));
+        Turn::Ours(Opener { pool: self, target, opening: ours })
+    }
+
     /// Lets go of what has been idle for long, is closed, or leads to a target that is served no more.
     pub fn sweep(&self, now: Instant, is_served: impl Fn(u64) -> bool) {
         self.idle.borrow_mut().retain(|&target, list| {
             list.retain(|idle| !idle.sender.is_closed() && now.duration_since(idle.since) < KEEP);
             !list.is_empty() && is_served(target)
         });
+        // Whoever has a place on one keeps it open to the end of the exchange.
+        self.shared.borrow_mut().retain(|&target, list| {
+            list.retain(|connection| !connection.is_over() && !connection.is_idle_for(KEEP, now));
+            !list.is_empty() && is_served(target)
+        });
     }
+}
 
-    /// How many idle connections are kept, over all targets.
-    pub fn len(&self) -> usize {
-        self.idle.borrow().values().map(Vec::len).sum()
+/// Whose turn it is to open a shared connection.
+pub enum Turn<'a, B: Sendable> {
+    /// Ours, until this is dropped.
+    Ours(Opener<'a, B>),
+    /// Somebody's who came before.
+    Others(Rc<Opening>),
+}
+
+/// The opening of a shared connection, as those see it who wait for it.
+#[derive(Default)]
+pub struct Opening {
+    is_over: Cell<bool>,
+    has_succeeded: Cell<bool>,
+    ended: Notify,
+}
+
+impl Opening {
+    /// Waits until it is over; whether there is a shared connection now.
+    pub async fn ended(&self) -> bool {
+        while !self.is_over.get() {
+            self.ended.notified().await;
+        }
+        self.has_succeeded.get()
     }
+}
 
-    /// Whether none is kept.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+/// The right to open a shared connection. Given back when it is dropped, also in the middle.
+pub struct Opener<'a, B: Sendable> {
+    pool: &'a Pool<B>,
+    target: u64,
+    opening: Rc<Opening>,
+}
+
+impl<B: Sendable> Opener<'_, B> {
+    /// Shares the connection, and gives the first place on it.
+    pub fn share(self, connection: Rc<Multiplexed<B>>) -> Seat<B> {
+        let seat = Seat::on(&connection);
+        self.pool.share(self.target, connection);
+        self.opening.has_succeeded.set(true);
+        seat
+    }
+}
+
+impl<B: Sendable> Drop for Opener<'_, B> {
+    fn drop(&mut self) {
+        self.pool.opening.borrow_mut().remove(&self.target);
+        self.opening.is_over.set(true);
+        self.opening.ended.notify_waiters();
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::hold::Hold;
 use crate::config::VerifySpec;
-use crate::model::{Endpoint, EndpointHost};
+use crate::model::{Endpoint, EndpointHost, Scheme};
 use crate::telemetry::UpstreamMetrics;
 
 /// What makes an upstream the same one after a reload.
@@ -26,6 +26,8 @@ pub struct UpstreamKey {
     pub verify: VerifySpec,
     /// How long requests wait while it is away.
     pub hold: Option<Duration>,
+    /// Whether HTTP/2 is offered to it over TLS.
+    pub http2: bool,
     /// Whether Via is sent to it.
     pub via: bool,
 }
@@ -130,6 +132,15 @@ impl Target {
     pub fn new(upstream: Arc<Upstream>, tls: Option<TargetTls>) -> Target {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Target { id: NEXT.fetch_add(1, Ordering::Relaxed), upstream, tls }
+    }
+
+    /// Whether it may be spoken to in HTTP/2: it must (`h2c://`), or it may choose so.
+    pub fn may_speak_http2(&self) -> bool {
+        match self.upstream.key.endpoint.scheme {
+            Scheme::Http => false,
+            Scheme::Https => self.upstream.key.http2,
+            Scheme::H2c => true,
+        }
     }
 
     /// The TLS name for a route's local name, or the endpoint's own where that is no DNS name.

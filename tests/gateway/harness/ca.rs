@@ -39,6 +39,7 @@ impl TestCa {
             key_pem: key.serialize_pem(),
             der: certificate.der().clone(),
             key_der: key.serialize_der(),
+            protocol: "http/1.1",
         }
     }
 
@@ -62,6 +63,7 @@ pub struct Identity {
     key_pem: String,
     der: CertificateDer<'static>,
     key_der: Vec<u8>,
+    protocol: &'static str,
 }
 
 impl Identity {
@@ -74,12 +76,18 @@ impl Identity {
             key_pem: key.serialize_pem(),
             der: certificate.der().clone(),
             key_der: key.serialize_der(),
+            protocol: "http/1.1",
         }
     }
 
     /// This certificate with the key of another: what somebody has who copied a certificate off the wire.
     pub fn with_key_of(&self, other: &Identity) -> Identity {
         Identity { key_pem: other.key_pem.clone(), key_der: other.key_der.clone(), ..self.clone() }
+    }
+
+    /// The same, for a server that offers this application protocol alone.
+    pub fn speaking(self, protocol: &'static str) -> Identity {
+        Identity { protocol, ..self }
     }
 
     /// The certificate (DER).
@@ -124,7 +132,7 @@ impl Identity {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![self.protocol.as_bytes().to_vec()];
         Arc::new(config)
     }
 }

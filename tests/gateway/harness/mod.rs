@@ -31,7 +31,7 @@ pub use gateway::{CERT, DOORS, Door, FRONT, Gateway, TAIL};
 pub use process::{Finished, doorward, signal_process};
 pub use raw::Raw;
 pub use socket::Socket;
-pub use upstream::{Upstream, full, streamed};
+pub use upstream::{Upstream, full, generated, streamed};
 pub use wire::Wire;
 
 /// How long anything may take before the test gives up on it. It matters to failing tests only.

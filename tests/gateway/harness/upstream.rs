@@ -13,9 +13,9 @@ use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,6 +99,25 @@ impl Upstream {
     /// As `echoing`, over TLS.
     pub async fn echoing_tls(identity: &Identity) -> Upstream {
         Upstream::serving_tls(identity, echo).await
+    }
+
+    /// Answers with this function, over HTTP/2 without TLS.
+    pub async fn serving_http2<F, R>(answer: F) -> Upstream
+    where
+        F: Fn(Request<Incoming>) -> R + Send + Sync + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Upstream::prepare(http2_serve(answer), None).begun().await
+    }
+
+    /// As `echoing`, over HTTP/2 without TLS.
+    pub async fn echoing_http2() -> Upstream {
+        Upstream::serving_http2(echo).await
+    }
+
+    /// As `echoing`, over HTTP/2 and TLS; it offers nothing else.
+    pub async fn echoing_http2_tls(identity: &Identity) -> Upstream {
+        Upstream::prepare(http2_serve(echo), Some(identity.clone().speaking("h2"))).begun().await
     }
 
     /// Keeps the bytes of every request, and answers each with these.
@@ -306,6 +325,27 @@ where
     })
 }
 
+fn http2_serve<F, R>(answer: F) -> Serve
+where
+    F: Fn(Request<Incoming>) -> R + Send + Sync + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
+{
+    let answer = Arc::new(answer);
+    Arc::new(move |wire, seen| {
+        let answer = answer.clone();
+        Box::pin(async move {
+            let service = service_fn(move |request| {
+                seen.requests.fetch_add(1, Ordering::SeqCst);
+                let answered = answer(request);
+                async move { Ok::<_, Infallible>(answered.await) }
+            });
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.max_header_list_size(1 << 20);
+            let _ = builder.serve_connection(TokioIo::new(wire), service).await;
+        })
+    })
+}
+
 /// A body of these bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
@@ -375,6 +415,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The connection itself.
+    pub fn into_wire(self) -> Wire {
+        self.wire
+    }
+
     /// The next whole request, as it came; `None` when the gateway closes.
     pub async fn request(&mut self) -> Option<String> {
         loop {
