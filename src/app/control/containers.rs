@@ -93,10 +93,7 @@ impl Control {
             self.containers.in_force.verdicts.iter().map(|one| ((&*one.container, &*one.id), one)).collect();
         for verdict in &translation.verdicts {
             let known = before.get(&(&*verdict.container, &*verdict.id));
-            let is_news = match known {
-                Some(known) => (known.verdict, &known.leads, &known.why) != (verdict.verdict, &verdict.leads, &verdict.why),
-                None => !verdict.is_silent(),
-            };
+            let is_news = known.map_or(!verdict.is_silent(), |known| verdict.is_news_after(known));
             if is_news {
                 tracing::info!("container {}: {}", verdict.container, verdict.in_one_line());
             }

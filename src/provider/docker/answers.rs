@@ -2,8 +2,6 @@
 //! leaves out what Docker has, and each version has more. What cannot be read is as good as absent; nothing is trusted.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
@@ -323,7 +321,7 @@ fn published(ports: &HashMap<String, Option<Vec<RawBinding>>>) -> Vec<Published>
         let Some(inside) = tcp(port) else { continue };
         for binding in bindings.iter().flatten() {
             let address = match binding.host_ip.as_str() {
-                "" => Some(IpAddr::from([0, 0, 0, 0])),
+                "" => Some(std::net::IpAddr::from([0, 0, 0, 0])),
                 text => text.parse().ok(),
             };
             let outside = binding.host_port.parse().ok().filter(|&port: &u16| port > 0);

@@ -241,11 +241,11 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// One question; the whole answer.
     pub async fn ask(&mut self, path: &str) -> Result<Bytes, DockerError> {
+        let place = self.engine.place.clone();
         let whole = async {
             let answer = self.ask_for(path).await?;
             self.collect(answer, path).await
         };
-        let place = self.engine.place.clone();
         timeout(WHOLE, whole).await.unwrap_or(Err(DockerError::Timeout { place }))
     }
 

@@ -46,7 +46,7 @@ enum Readiness {
 /// Makes routes of containers. Without `[docker]` in the file there are none.
 pub fn translate(config: &Config, inventory: &Inventory) -> Translation {
     let Some(docker) = &config.docker else { return Translation::default() };
-    let mut verdicts: Vec<Verdict> = inventory.containers.iter().map(|container| bare(container)).collect();
+    let mut verdicts: Vec<Verdict> = inventory.containers.iter().map(bare).collect();
     let mut asking: Vec<Asking<'_>> = Vec::new();
     for (index, container) in inventory.containers.iter().enumerate() {
         match wishes_of(container, docker, config) {

@@ -80,6 +80,13 @@ impl Verdict {
         self.verdict == Kind::Unlabelled
     }
 
+    /// Whether somebody who knew the other one would want to hear of this one. Why a container is away changes several
+    /// times while it goes; once is enough.
+    pub fn is_news_after(&self, known: &Verdict) -> bool {
+        let says_the_same = self.verdict == Kind::Away || self.why == known.why;
+        (known.verdict, &known.leads) != (self.verdict, &self.leads) || !says_the_same
+    }
+
     /// One line, for the log.
     pub fn in_one_line(&self) -> String {
         let leads: Vec<String> = self

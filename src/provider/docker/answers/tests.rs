@@ -1,5 +1,7 @@
 //! Recorded answers of real engines, and what no engine should send.
 
+use std::net::IpAddr;
+
 use super::super::inventory::{Health, NetworkMode, State};
 use super::*;
 
@@ -19,9 +21,9 @@ fn what_docker_answers_is_understood() {
     assert_eq!(nextcloud.setting("VIRTUAL_HOST"), Some("nextcloud.local.akunito.com,nextcloud.akunito.com"));
     assert_eq!(nextcloud.state, State::Running(Health::Unchecked));
     assert_eq!(nextcloud.exposed, [80]);
-    let networks: Vec<String> =
+    let attached: Vec<String> =
         nextcloud.networks.iter().map(|at| format!("{} {}", at.network, at.v4.unwrap())).collect();
-    assert_eq!(networks, ["homelab_home-net 10.204.0.2", "media_mediarr-net 10.204.1.3"]);
+    assert_eq!(attached, ["homelab_home-net 10.204.0.2", "media_mediarr-net 10.204.1.3"]);
     assert!(nextcloud.since.unwrap() > 1_700_000_000);
 
     let gluetun = named(&all, "gluetun");

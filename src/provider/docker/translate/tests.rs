@@ -17,7 +17,7 @@ guest = ["192.168.9.0/24"]
 [listen.web]
 https = ":443"
 [routes]
-kept = "http://10.0.0.1:80"
+kept = "http://10.0.0.1"
 "#;
 
 fn translated(docker: &str, containers: Vec<Container>) -> Translation {
@@ -88,7 +88,7 @@ fn a_container_with_a_name_becomes_a_route() {
 fn several_containers_of_one_name_serve_it_together() {
     let one = |name: &str, address: &str| running(name, &[("home-net", address)], &[("VIRTUAL_HOST", "web.home.test")]);
     let translation = translated("", vec![one("web-2", "172.18.0.6"), one("web-1", "172.18.0.5")]);
-    assert_eq!(routes(&translation), ["web = web.home.test: http://172.18.0.5:80 http://172.18.0.6:80"]);
+    assert_eq!(routes(&translation), ["web = web.home.test: http://172.18.0.5 http://172.18.0.6"]);
     assert!(notes(&translation, "web-1").is_empty() && notes(&translation, "web-2").is_empty());
 }
 
@@ -103,9 +103,9 @@ fn paths_of_one_name_may_come_from_different_containers() {
     let translation = translated("", vec![front, back]);
     assert_eq!(
         routes(&translation),
-        ["app = app.home.test: http://172.18.0.5:80", "app.home.test/api/* -> http://172.18.0.6:80 as `/v2/`"]
+        ["app = app.home.test: http://172.18.0.5", "app.home.test/api/* -> http://172.18.0.6 as `/v2/`"]
     );
-    assert_eq!(verdict(&translation, "back"), "routed: app.home.test/api/* -> http://172.18.0.6:80; on home-net");
+    assert_eq!(verdict(&translation, "back"), "routed: app.home.test/api/* -> http://172.18.0.6; on home-net");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_container_with_a_health_check_waits_for_it_if_the_file_says_so() {
     assert_eq!(verdict(&unwell, "sonarr"), "waiting: sonarr.home.test; its health check fails");
     for (docker, status) in [("", "healthy"), ("health = \"ignore\"", "starting"), ("health = \"ignore\"", "unhealthy")] {
         let routed = translated(docker, vec![checked(status)]);
-        assert_eq!(routes(&routed), ["sonarr = sonarr.home.test: http://172.21.0.7:80"], "{docker} {status}");
+        assert_eq!(routes(&routed), ["sonarr = sonarr.home.test: http://172.21.0.7"], "{docker} {status}");
     }
 }
 
@@ -143,7 +143,7 @@ fn the_name_of_a_container_that_stops_stays_known() {
     let mut other = sonarr(&[("VIRTUAL_HOST", "sonarr.home.test")]);
     other.name = "sonarr-2".into();
     let both = translated("", vec![stopped("exited"), other]);
-    assert_eq!(routes(&both), ["sonarr = sonarr.home.test: http://172.21.0.7:80"]);
+    assert_eq!(routes(&both), ["sonarr = sonarr.home.test: http://172.21.0.7"]);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn of_containers_that_disagree_the_older_that_runs_counts_and_both_are_told() {
         "",
         vec![made("a", "172.18.0.5", new, "https", "running"), made("b", "172.18.0.6", old, "http", "running")],
     );
-    assert_eq!(routes(&translation), ["web = web.home.test: http://172.18.0.6:80"]);
+    assert_eq!(routes(&translation), ["web = web.home.test: http://172.18.0.6"]);
     assert_eq!(verdict(&translation, "a"), "conflict: b says http, a says https: using b");
     assert_eq!(notes(&translation, "b"), ["b says http, a says https: using b"]);
     let translation = translated(
@@ -288,8 +288,8 @@ fn only_the_vocabularies_that_the_file_names_are_spoken() {
         ]
     };
     assert_eq!(routes(&translated("", containers())).len(), 2);
-    assert_eq!(routes(&translated("speak = \"nginx-proxy\"", containers())), ["sonarr = sonarr.home.test: http://172.21.0.7:80"]);
-    assert_eq!(routes(&translated("speak = \"doorward\"", containers())), ["own = own.home.test: http://172.18.0.9:80"]);
+    assert_eq!(routes(&translated("speak = \"nginx-proxy\"", containers())), ["sonarr = sonarr.home.test: http://172.21.0.7"]);
+    assert_eq!(routes(&translated("speak = \"doorward\"", containers())), ["own = own.home.test: http://172.18.0.9"]);
 }
 
 #[test]
