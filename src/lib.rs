@@ -12,6 +12,7 @@ pub mod snapshot;
 
 pub mod acme;
 pub mod admin;
+pub mod import;
 pub mod provider;
 pub mod serve;
 

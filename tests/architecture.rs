@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 9] = [
     &["cert"],
     &["upstream"],
     &["snapshot"],
-    &["serve", "provider", "acme", "admin"],
+    &["serve", "provider", "acme", "admin", "import"],
     &["app"],
     &["cli"],
     &["lib", "main"],
@@ -35,6 +35,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
     ("mimalloc", &["main.rs"]),
+    ("rusqlite", &["import/"]),
+    ("toml_edit", &["config/", "import/text.rs"]),
 ];
 
 /// Rooms that are pure: nothing in them waits for anything.

@@ -16,6 +16,16 @@ pub enum Command {
     Status,
     /// All metrics as Prometheus has them.
     Metrics,
+    /// The way of a request through everything that decides about it.
+    Explain {
+        /// What is asked.
+        question: Question,
+    },
+    /// What became of a request that failed.
+    Incident {
+        /// Its id, as pages and records show it.
+        id: String,
+    },
     /// Every certificate: what is stored, when it is renewed, what went wrong.
     Certificates,
     /// Every container of the engine, and what became of it.
@@ -27,6 +37,21 @@ pub enum Command {
         /// Even if it is not due.
         force: bool,
     },
+}
+
+/// A request that nobody sent, to be explained.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Question {
+    /// What is asked for; `https` where no scheme is written.
+    pub url: String,
+    /// Who asks: an address, or one of a network. Default: an address in no network.
+    pub from: Option<String>,
+    /// The door. Default: one that knows the name.
+    pub via: Option<String>,
+    /// The method.
+    pub method: String,
+    /// Fields that the client sends besides Host: names and values.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What became of an order.

@@ -8,7 +8,7 @@ mod signals;
 mod socket;
 
 pub use ask::{AskError, ask};
-pub use command::{Answer, Command, Order};
+pub use command::{Answer, Command, Order, Question};
 pub use metrics_door::serve_metrics;
 pub use signals::{Signal, Signals};
 pub use socket::{AdminError, AdminSocket, serve, socket_path};

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod containers;
+mod questions;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -66,6 +67,7 @@ pub struct Control {
     worker: CertificateWorker,
     stored: mpsc::Receiver<Stored>,
     containers: Containers,
+    via: Arc<str>,
 }
 
 /// What files held when they were last read.
@@ -102,11 +104,12 @@ impl Control {
             .map_err(|error| AppError::Start(std::io::Error::other(error)))?;
         metrics.watch_access_log(&access_log);
         let (cell, publisher) = SnapshotCell::new(snapshot);
+        let via: Arc<str> = via_name(&state).into();
         let plant = Plant {
             cell: cell.clone(),
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
-            via: via_name(&state).into(),
+            via: Arc::clone(&via),
         };
         let cores = Cores::start(workers, &plant).map_err(AppError::Start)?;
         let doors = Doors::start(cell.clone(), cores.clone(), Arc::clone(&metrics)).map_err(AppError::Start)?;
@@ -140,6 +143,7 @@ impl Control {
             worker,
             stored,
             containers: Containers::default(),
+            via,
         };
         control.watch.set_files(control.files.clone(), &Seen::new());
         control.put_to_use(bound, &[]);
@@ -179,6 +183,7 @@ impl Control {
                 },
                 Some(Order { command, answer }) = self.orders.recv() => match command {
                     Command::Renew { name, force } => self.renew(&name, force, answer),
+                    Command::Explain { question } => self.explain(question, answer),
                     command => drop(answer.send(self.carry_out(command).await)),
                 },
                 Some(stored) = self.stored.recv() => self.put_stored_in_force(stored).await,
@@ -209,7 +214,8 @@ impl Control {
             Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
             Command::Certificates => self.certificates().await,
             Command::Containers => self.containers_told(),
-            Command::Renew { .. } => Answer::refused("a renewal is answered when it is done"),
+            Command::Incident { id } => self.incident(&id),
+            Command::Renew { .. } | Command::Explain { .. } => Answer::refused("answered when it is done"),
         }
     }
 

@@ -4,6 +4,7 @@ mod certificates;
 mod check;
 mod containers;
 mod control;
+mod explain;
 mod limits;
 mod load;
 mod open;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
 pub use containers::{containers, inspected};
+pub use explain::{Explanation, explain_file};
 pub use table::{RouteRow, RouteRows, table};
 
 use crate::config::{Config, Faults};

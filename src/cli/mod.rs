@@ -6,6 +6,8 @@ mod cert;
 mod check;
 mod demo;
 mod docker;
+mod explain;
+mod import;
 mod live;
 mod origin;
 mod overlay;
@@ -51,10 +53,14 @@ enum Order {
     Reload(LiveWords),
     /// Show the table in force, or the table that a file would make
     Routes(RoutesWords),
+    /// Say what would become of a request and why, or what became of one
+    Explain(ExplainWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
     Cert(CertWords),
     /// Show every container: where it is routed, or why it is not
     Docker(DockerWords),
+    /// Write what another proxy serves as a routes.toml, to standard output
+    Import(ImportWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
     /// Say which version this is
@@ -116,6 +122,34 @@ struct RoutesWords {
     live: LiveWords,
 }
 
+/// `doorward explain`
+#[derive(Args, Debug)]
+#[command(after_help = "The running one is asked, with a look whether the upstream is there; with --config\n\
+                  the file alone, without network. An ID is known for the last 1,000 requests of\n\
+                  each core that were refused or failed.")]
+struct ExplainWords {
+    /// URL, or the ID on an error page or in the log
+    #[arg(value_name = "URL|ID")]
+    what: String,
+    /// Who asks: an address, or one of a network [default: a stranger]
+    #[arg(long, value_name = "ADDRESS|NETWORK")]
+    from: Option<String>,
+    /// The door that it comes in by [default: one that knows the name]
+    #[arg(long, value_name = "DOOR")]
+    via: Option<String>,
+    /// The method
+    #[arg(long, value_name = "METHOD", default_value = "GET")]
+    method: String,
+    /// A header field that the client sends; may be given more than once
+    #[arg(long, value_name = "NAME: VALUE")]
+    header: Vec<String>,
+    /// A file to look at instead of asking the running one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
+}
+
 /// `doorward cert`
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = false)]
@@ -163,6 +197,25 @@ struct DockerWords {
     live: LiveWords,
 }
 
+/// `doorward import`
+#[derive(Args, Debug)]
+#[command(after_help = "Whatever protected a host there and cannot be carried over closes the route here\n\
+                  (`allow = []`), and the file says why: it is never more open than before.")]
+struct ImportWords {
+    #[command(subcommand)]
+    from: ImportOrder,
+}
+
+#[derive(Subcommand, Debug)]
+enum ImportOrder {
+    /// From Nginx Proxy Manager's database, which is only read
+    Npm {
+        /// database.sqlite, or the folder it is in
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+    },
+}
+
 /// `doorward demo`
 #[derive(Args, Debug)]
 #[command(after_help = "Ports on 127.0.0.1: https 8443, http 8080, the tunnel door 8081, metrics 9180;\n\
@@ -202,8 +255,10 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Check(words) => check::check(words, &mut screen),
         Order::Reload(words) => live::reload(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
+        Order::Explain(words) => explain::explain(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
         Order::Docker(words) => docker::docker(words, &mut screen),
+        Order::Import(words) => import::import(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
         Order::Version => {
             screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));

@@ -99,7 +99,12 @@ pub async fn forward(mut journey: Journey, request: Request<RequestBody>) -> Res
         Ok((response, sender)) => answer(&mut journey, response, sender),
         Err(refused) => Err(refused),
     };
-    outcome.unwrap_or_else(|(refusal, why)| respond::refuse(&journey.exchange, &journey.audience, refusal, Some(why)))
+    outcome.unwrap_or_else(|(refusal, why)| {
+        if refusal.is_upstream() {
+            journey.target.upstream.note_failure(refusal, &why);
+        }
+        respond::refuse(&journey.exchange, &journey.audience, refusal, Some(why))
+    })
 }
 
 /// A request that came through us before would go round for ever.

@@ -83,6 +83,13 @@ pub struct AccessRecord<'a> {
     pub aborted: bool,
 }
 
+impl AccessRecord<'_> {
+    /// Whether it is one that people ask about: refused by us, a fault of the upstream, or broken off.
+    pub fn is_failure(&self) -> bool {
+        self.refusal.is_some() || self.status >= 500 || self.aborted
+    }
+}
+
 /// Bytes that are read of a host, a door, a route, an upstream.
 const NAME_LIMIT: usize = 256;
 /// Bytes that are read of a path and of a query.

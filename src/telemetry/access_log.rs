@@ -18,6 +18,8 @@ use tracing::{info, warn};
 use crate::model::AccessFormat;
 
 use super::access_line::{AccessRecord, Clock, push_json, push_text};
+use super::recent::Recent;
+use super::request_id::RequestId;
 
 /// Size at which a core hands its buffer over by itself. Bytes.
 const HAND_OVER: usize = 32 * 1024;
@@ -80,6 +82,7 @@ struct Shared {
     losses: Arc<Losses>,
     queue: SyncSender<Message>,
     ended: Arc<Ended>,
+    recent: Mutex<Vec<Arc<Recent>>>,
 }
 
 /// Set once the writer thread has left.
@@ -118,7 +121,13 @@ impl AccessLog {
                 writer.run(waiting);
             })
             .map_err(|cause| AccessLogError { cause })?;
-        Ok(AccessLog(Arc::new(Shared { format: AtomicU8::new(code(format)), losses, queue, ended })))
+        Ok(AccessLog(Arc::new(Shared {
+            format: AtomicU8::new(code(format)),
+            losses,
+            queue,
+            ended,
+            recent: Mutex::default(),
+        })))
     }
 
     /// Changes the format of every record from now on.
@@ -128,7 +137,15 @@ impl AccessLog {
 
     /// The part of one data core.
     pub fn for_core(&self) -> CoreLog {
-        CoreLog { shared: self.0.clone(), pending: RefCell::default() }
+        let recent = Arc::<Recent>::default();
+        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&recent));
+        CoreLog { shared: self.0.clone(), pending: RefCell::default(), recent, scratch: RefCell::default() }
+    }
+
+    /// The record of a request that was refused or failed, as logged in JSON, if it is among the last 1,000 of its core.
+    pub fn find(&self, id: RequestId) -> Option<Box<[u8]>> {
+        let cores = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        cores.iter().find_map(|recent| recent.find(id))
     }
 
     /// What did not reach the sink, for the metrics.
@@ -162,6 +179,8 @@ impl fmt::Debug for AccessLog {
 pub struct CoreLog {
     shared: Arc<Shared>,
     pending: RefCell<Pending>,
+    recent: Arc<Recent>,
+    scratch: RefCell<(Vec<u8>, Clock)>,
 }
 
 #[derive(Default)]
@@ -175,6 +194,9 @@ impl CoreLog {
     /// Formats one record into this core's buffer; nothing when the log is off. Hands the buffer over once it has 32 KiB;
     /// while the writer cannot keep up the buffer grows to 64 KiB, then records are dropped and counted.
     pub fn record(&self, record: &AccessRecord<'_>) {
+        if record.is_failure() {
+            self.remember(record);
+        }
         let push = match self.shared.format.load(Ordering::Relaxed) {
             JSON => push_json,
             TEXT => push_text,
@@ -195,6 +217,14 @@ impl CoreLog {
         if pending.bytes.len() >= HAND_OVER {
             self.hand_over(pending);
         }
+    }
+
+    /// Keeps the record of a failure, whatever the log's format is.
+    fn remember(&self, record: &AccessRecord<'_>) {
+        let (line, clock) = &mut *self.scratch.borrow_mut();
+        line.clear();
+        push_json(line, clock, SystemTime::now(), record);
+        self.recent.keep(record.id, line);
     }
 
     /// Hands over what is there. A core calls this a few times a second while `is_empty` is false, so that a quiet home sees

@@ -10,6 +10,7 @@ mod logging;
 mod metrics;
 mod process;
 mod readiness;
+mod recent;
 mod request_id;
 
 pub use access_line::AccessRecord;

@@ -14,5 +14,5 @@ pub use hold::{Hold, HoldError, MOST_HELD};
 pub use multiplex::{Multiplexed, Seat, Sendable, http2_fault};
 pub use pool::{Opener, Opening, Pool, Sender, Turn};
 pub use resolve::follow;
-pub use target::{Target, TargetTls, Upstream, UpstreamKey};
+pub use target::{Failure, Target, TargetTls, Upstream, UpstreamKey};
 pub use wire::{Wire, poll_write_pieces, with_pieces};

@@ -2,9 +2,9 @@
 //! Both outlive a reload when the file says the same about them: their pools and state stay.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::hold::Hold;
 use crate::config::VerifySpec;
-use crate::model::{Endpoint, EndpointHost, Scheme};
+use crate::model::{Endpoint, EndpointHost, Refusal, Scheme};
 use crate::telemetry::UpstreamMetrics;
 
 /// What makes an upstream the same one after a reload.
@@ -43,6 +43,7 @@ pub struct Upstream {
     pub metrics: Arc<UpstreamMetrics>,
     addresses: watch::Sender<Option<Arc<[SocketAddr]>>>,
     is_followed: AtomicBool,
+    last_failure: Mutex<Option<Failure>>,
     /// Rung when a connection failed: the name may have moved.
     pub(super) stale: Notify,
 }
@@ -60,6 +61,7 @@ impl Upstream {
             metrics,
             addresses: watch::Sender::new(known),
             is_followed: AtomicBool::new(false),
+            last_failure: Mutex::default(),
             stale: Notify::new(),
         }
     }
@@ -77,6 +79,17 @@ impl Upstream {
     /// Whether the caller is the first to claim the right (and duty) to resolve its name from now on.
     pub fn claim_follower(&self) -> bool {
         !self.is_followed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Remembers why an exchange with it failed, for those who ask.
+    pub fn note_failure(&self, refusal: Refusal, detail: &str) {
+        let failure = Failure { at: SystemTime::now(), refusal, detail: detail.into() };
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// Why the last exchange that failed did.
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The addresses known now; `None` before the first answer of DNS, empty if DNS knows none and never did.
@@ -102,6 +115,17 @@ impl Upstream {
             changed
         });
     }
+}
+
+/// Why an exchange with an upstream failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// When.
+    pub at: SystemTime,
+    /// The cause.
+    pub refusal: Refusal,
+    /// More about it.
+    pub detail: Box<str>,
 }
 
 /// TLS towards an upstream.

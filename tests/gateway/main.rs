@@ -4,6 +4,7 @@
 
 mod abuse;
 mod access;
+mod asking;
 mod bad_upstreams;
 mod command_line;
 mod corpus;

@@ -1,0 +1,40 @@
+//! `doorward import`: what another proxy serves, as a routes.toml on standard output. Writes no file; what a person should
+//! know beside it goes to standard error, so that `>` keeps the two apart.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::screen::Screen;
+use super::{ImportOrder, ImportWords, NOTHING_THERE, complain, show_faults};
+use crate::config;
+use crate::import::{self, ImportError, Imported};
+
+pub(super) fn import(words: ImportWords, screen: &mut Screen) -> ExitCode {
+    let made = match words.from {
+        ImportOrder::Npm { path } => import::import_npm(&path),
+    };
+    match made {
+        Ok(imported) => show(&imported, screen),
+        Err(error @ (ImportError::Unreadable { .. } | ImportError::NotNpm { .. })) => {
+            complain(error);
+            ExitCode::from(NOTHING_THERE)
+        }
+    }
+}
+
+fn show(imported: &Imported, screen: &mut Screen) -> ExitCode {
+    screen.line(imported.file.trim_end());
+    let Imported { routes, closed, left, .. } = imported;
+    complain(format_args!(
+        "{routes} routes; {closed} closed because something protected them; {left} remarks at the end"
+    ));
+    // A file that would be refused is a fault of this program, or of a source that no program could have made.
+    match config::parse(Path::new("routes.toml"), &imported.file) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(faults) => {
+            show_faults(&faults);
+            complain("the file has faults; it has to be corrected by hand before it can be used");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `doorward explain`: what it says is what happens.
+
+use serde_json::Value;
+
+use crate::harness::{Door, Finished, GUEST, Gateway, STRANGER, Upstream, doorward};
+
+async fn explain(edge: &Gateway, words: &[&str]) -> Finished {
+    let words: Vec<&str> = ["explain"].iter().chain(words).chain(&["--state", "state"]).copied().collect();
+    doorward(edge.folder().path(), &words).await
+}
+
+async fn explained(edge: &Gateway, words: &[&str]) -> Value {
+    let words: Vec<&str> = words.iter().chain(&["--json"]).copied().collect();
+    let finished = explain(edge, &words).await;
+    serde_json::from_str(&finished.out).unwrap_or_else(|e| panic!("{e}: {}", finished.said()))
+}
+
+/// As one line, however it was broken.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The fields that would be sent, sorted.
+fn fields(explained: &Value) -> Vec<(String, String)> {
+    let fields = explained["sent"]["headers"].as_array().expect("it is sent");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut fields: Vec<_> = fields.iter().map(|field| (text(&field[0]), text(&field[1]))).collect();
+    fields.sort();
+    fields
+}
+
+#[tokio::test]
+async fn the_fields_that_are_explained_are_the_fields_that_arrive() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!(
+        "[routes.shop]\nto = \"{shop}\"\npublic = \"shop.example\"\nheaders = {{ request = {{ set = {{ x-house = \"yes\" }}, \
+         remove = [\"x-secret\"] }} }}\npaths = {{ \"/api/*\" = {{ strip = true }} }}\n"
+    ))
+    .await;
+    let sent = [
+        ("x-secret", "1"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+        ("cookie", "a=b"),
+    ];
+    let headers: Vec<String> = sent.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let given: Vec<&str> = headers.iter().flat_map(|header| ["--header", header.as_str()]).collect();
+    for (door, via, from, host) in [
+        (Door::Plain, "plain", "127.0.0.44", "shop.home.test:8081"),
+        (Door::Tunnel, "tunnel", "203.0.113.50", "shop.example:8082"),
+    ] {
+        let url = format!("http://{host}/api/a%2fb?c=d");
+        let words = [&[url.as_str(), "--via", via, "--from", from][..], &given].concat();
+        let explained = explained(&edge, &words).await;
+        let place = format!("{host}/api/a%2fb?c=d");
+        let client = edge.client().at(door).from([127, 0, 0, 44].into());
+        let mut ask = client.get(&place);
+        if door == Door::Tunnel {
+            ask = ask.header("cf-connecting-ip", from);
+        }
+        let echo = sent.iter().fold(ask, |ask, (name, value)| ask.header(name, value)).await.echo();
+        let mut arrived: Vec<(String, String)> =
+            echo.names().into_iter().map(|name| (name.clone(), echo.header(&name))).collect();
+        arrived.sort();
+        assert_eq!(fields(&explained), arrived, "through {via}");
+        assert_eq!(explained["sent"]["request_line"], format!("GET {} HTTP/1.1", echo.target()));
+        assert_eq!(explained["outcome"]["kind"], "forwarded");
+    }
+}
+
+#[tokio::test]
+async fn every_step_has_its_reason_and_its_place() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", public = \"shop.example\" }}")).await;
+    let said = explain(&edge, &["https://shop.home.test/", "--from", "127.0.0.9"]).await;
+    assert_eq!(said.code, 0, "{}", said.said());
+    for part in [
+        "forwarded to `shop`",
+        "door         main on",
+        "it knows the name; door plain knows it too (--via plain)",
+        "127.0.0.9 (home): the TCP peer; this door believes no header",
+        "[cert.main] (home.test, *.home.test), ends",
+        "its wildcard covers the name",
+        "route        shop (shop.home.test), at",
+        "let in by `allow` of the file (home), at routes.toml:3",
+        "up: accepted a connection",
+        "x-forwarded-for: 127.0.0.9",
+    ] {
+        assert!(flat(&said.out).contains(&flat(part)), "`{part}` in\n{}", said.out);
+    }
+    assert!(said.out.lines().all(|line| line.chars().count() <= 80), "{}", said.out);
+}
+
+#[tokio::test]
+async fn what_is_explained_of_a_client_is_what_it_gets() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!(
+        "[routes.shop]\nto = \"{shop}\"\npaths = {{ \"/open\" = {{ allow = [\"anyone\"] }}, \"/old\" = {{ redirect = \"/new\" }}, \
+         \"/say\" = {{ text = \"hello\" }} }}\n"
+    ))
+    .await;
+    for from in [crate::harness::HOME, GUEST, STRANGER] {
+        for place in [
+            "shop.home.test/",
+            "shop.home.test/open",
+            "shop.home.test/old",
+            "shop.home.test/%2e/say",
+            "none.home.test/",
+        ] {
+            let explained =
+                explained(&edge, &[&format!("https://{place}"), "--via", "main", "--from", &from.to_string()]).await;
+            let answer = edge.client().from(from).get(place).await;
+            let status = explained["outcome"]["status"].as_u64().unwrap_or(200);
+            assert_eq!(u64::from(answer.status), status, "{place} from {from}: {explained}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_explained_without_anybody_running() {
+    let edge = Gateway::stopped();
+    edge.write_routes("[routes]\nshop = \"http://192.0.2.9\"\n");
+    let words = ["https://shop.home.test/", "--from", "home", "--config", "routes.toml"];
+    let explained = explained(&edge, &words).await;
+    assert_eq!(explained["live"], false);
+    assert_eq!(explained["upstream"]["addresses"][0], "192.0.2.9:80", "{explained}");
+    assert_eq!(explained["upstream"]["state"], Value::Null);
+    edge.write_routes("[routes]\nshop = 7\n");
+    assert_eq!(explain(&edge, &words).await.code, 1);
+}
+
+#[tokio::test]
+async fn the_id_of_a_refusal_is_explained_with_the_mend() {
+    let gone = Upstream::absent().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{gone}\"")).await;
+    let id_of = |answer: &crate::harness::Answer| {
+        answer.text().lines().find_map(|line| line.strip_prefix("id ")).expect("an id").to_owned()
+    };
+    let refused = edge.client().from(GUEST).get("shop.home.test/secret").await;
+    let said = explain(&edge, &[&id_of(&refused)]).await;
+    assert_eq!(said.code, 0, "{}", said.said());
+    for part in [
+        "GET https://shop.home.test/secret",
+        "403 access-denied",
+        "(line 3)",
+        "add its network to the `allow`",
+        "the same request",
+    ] {
+        assert!(flat(&said.out).contains(part), "`{part}` in\n{}", said.out);
+    }
+    let failed = edge.get("shop.home.test/").await;
+    let said = explain(&edge, &[&id_of(&failed)]).await;
+    assert!(
+        said.out.contains("upstream-refused") && flat(&said.out).contains("is the service started"),
+        "{}",
+        said.out
+    );
+    let explained = explained(&edge, &["shop.home.test", "--from", "home"]).await;
+    assert_eq!(explained["upstream"]["last_failure"]["cause"], "upstream-refused");
+    assert!(explained["upstream"]["state"].as_str().unwrap().starts_with("down: upstream-refused"), "{explained}");
+}
+
+#[tokio::test]
+async fn questions_that_cannot_be_answered_say_why() {
+    let edge = Gateway::serving("[routes]\nshop = \"http://127.0.0.1:9\"").await;
+    for (words, why) in [
+        (vec!["aaaaaaaaaaaaaaaa"], "not among the requests that are remembered"),
+        (vec!["https://shop.home.test/", "--via", "man"], "no door `man`; there is main, plain, tunnel"),
+        (vec!["https://shop.home.test/", "--from", "hom"], "neither an address nor a network"),
+        (vec!["ftp://shop.home.test/"], "`ftp://`"),
+        (vec!["https://shop home/"], "is not a name"),
+    ] {
+        let said = explain(&edge, &words).await;
+        assert_eq!(said.code, 1, "{words:?}: {}", said.said());
+        assert!(said.said().contains(why), "`{why}` in {}", said.said());
+    }
+}

@@ -1,0 +1,92 @@
+//! A whole home as NPM has it: 21 hosts, two access lists, a wildcard certificate.
+
+use crate::rig::{Folder, HOST, ProxyHost, Version, access_list, certificate, database, insert, place, text};
+
+const MACHINES: &[(&str, (&str, &str, u16))] = &[
+    ("nextcloud", ("https", "192.168.8.80", 443)),
+    ("syncthing", ("https", "192.168.8.80", 443)),
+    ("freshrss", ("https", "192.168.8.80", 443)),
+    ("books", ("https", "192.168.8.80", 443)),
+    ("emulators", ("https", "192.168.8.80", 443)),
+    ("jellyfin", ("https", "192.168.8.80", 443)),
+    ("jellyseerr", ("https", "192.168.8.80", 443)),
+    ("sonarr", ("https", "192.168.8.80", 443)),
+    ("radarr", ("https", "192.168.8.80", 443)),
+    ("prowlarr", ("https", "192.168.8.80", 443)),
+    ("bazarr", ("https", "192.168.8.80", 443)),
+    ("qbittorrent", ("https", "192.168.8.80", 443)),
+    ("unifi", ("https", "192.168.8.206", 8443)),
+    ("grafana", ("https", "192.168.8.85", 443)),
+    ("kuma", ("http", "192.168.8.89", 3001)),
+    ("plane", ("http", "192.168.8.86", 3000)),
+    ("info", ("http", "192.168.8.88", 3000)),
+    ("element", ("http", "192.168.8.104", 8080)),
+];
+
+#[test]
+fn the_whole_home_becomes_a_file_that_keeps_its_own_promises_and_the_house_s() {
+    let folder = Folder::new();
+    let npm = database(&folder, Version::V2_15);
+    let meta = r#"{"letsencrypt_email":"admin@akunito.com","dns_challenge":true,"dns_provider":"cloudflare",
+                   "dns_provider_credentials":"dns_cloudflare_api_token = s3cr3t"}"#;
+    let certificate = certificate(&npm, "letsencrypt", &["local.akunito.com", "*.local.akunito.com"], meta);
+    let rules = [("allow", "192.168.8.0/24"), ("allow", "172.26.5.0/24"), ("deny", "all")];
+    let access = access_list(&npm, "LAN and VPN", &rules, &[], false);
+    let admins = access_list(&npm, "Admins", &[("allow", "192.168.8.0/24")], &["akunito"], true);
+    for (name, to) in MACHINES {
+        let name = format!("{name}.local.akunito.com");
+        insert(&npm, &ProxyHost { names: &[&name], to: *to, access, certificate, ..HOST });
+    }
+    let prometheus = ["prometheus.local.akunito.com"];
+    let to = ("https", "192.168.8.85", 443);
+    insert(&npm, &ProxyHost { names: &prometheus, to, access: admins, certificate, ..HOST });
+    let locations = r#"[{"path":"/_synapse/admin/","forward_scheme":"http","forward_host":"192.168.8.104","forward_port":8008,
+                         "advanced_config":"deny all;"}]"#;
+    let to = ("http", "192.168.8.104", 8008);
+    insert(&npm, &ProxyHost { names: &["matrix.local.akunito.com"], to, access, certificate, locations, ..HOST });
+    let locations = r#"[{"path":"/api","forward_scheme":"http","forward_host":"192.168.8.87","forward_port":3001},
+                        {"path":"/cable","forward_scheme":"http","forward_host":"192.168.8.87","forward_port":3001}]"#;
+    let to = ("http", "192.168.8.87", 3000);
+    insert(&npm, &ProxyHost { names: &["lefty.local.akunito.com"], to, access, certificate, locations, ..HOST });
+    drop(npm);
+    let file = folder.import(&["import", "npm", &place(&folder)]);
+
+    for line in [
+        "domain = \"local.akunito.com\"",
+        "lan-and-vpn = [\"172.26.5.0/24\", \"192.168.8.0/24\"]",
+        "[upstreams.host80]",
+        "sonarr      = \"host80\"",
+        "kuma        = \"http://192.168.8.89:3001\"",
+        "\"/api/*\" = \"host87\"",
+        "\"/_synapse/admin/*\" = { allow = [] }",
+        "token_file = \"/run/credentials/doorward.service/cloudflare-token\"",
+    ] {
+        assert!(file.contains(line), "{line} is missing\n{file}");
+    }
+    assert!(!file.contains("s3cr3t") && !file.contains("hunter2"), "{file}");
+
+    // The promises of the house, which nobody could write for NPM.
+    let house = "\n[networks]\n".to_owned();
+    let with_guest = file.replacen(&house, "\n[networks]\nguest = [\"192.168.9.0/24\"]\n", 1);
+    assert_ne!(with_guest, file);
+    let mut promises = String::new();
+    for (from, url, is) in [
+        ("guest", "sonarr.local.akunito.com/", "denied"),
+        ("guest", "matrix.local.akunito.com/_synapse/admin/v1/users", "denied"),
+        ("lan-and-vpn", "matrix.local.akunito.com/_synapse/admin/v1/users", "denied"),
+        ("lan-and-vpn", "nextcloud.local.akunito.com/", "host80"),
+        ("lan-and-vpn", "prometheus.local.akunito.com/", "denied"),
+        ("lan-and-vpn", "lefty.local.akunito.com/cable", "host87"),
+    ] {
+        promises += &format!("\n[[expect]]\nfrom = \"{from}\"\nurl = \"https://{url}\"\nis = \"{is}\"\n");
+    }
+    std::fs::write(folder.0.join("routes.toml"), with_guest + &promises).unwrap();
+    folder.check(&file);
+
+    // Opened by hand, the closed route breaks the promise that came with it.
+    let opened = file.replace("allow = []\n", "allow = [\"anyone\"]\n");
+    std::fs::write(folder.0.join("routes.toml"), opened).unwrap();
+    let refused = folder.doorward(&["check", "routes.toml"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stdout));
+    assert!(text(&refused.stdout).contains("this promise is broken"), "{}", text(&refused.stdout));
+}
