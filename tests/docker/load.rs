@@ -97,9 +97,10 @@ fn dozens_come_and_go_and_nobody_else_notices() {
         let mut kept = gateway.client().connect("other.home.test").await;
         let load = Load::begin(&gateway.client(), "other.home.test/", "other", 1);
         let names: Vec<String> = (0..DOZENS).map(|n| format!("c{n}")).collect();
+        let engine = &engine;
         std::thread::scope(|scope| {
             for chunk in names.chunks(DOZENS / 4) {
-                scope.spawn(|| {
+                scope.spawn(move || {
                     for name in chunk {
                         engine.serve(name, 80, &[], &[("VIRTUAL_HOST", &format!("{name}.home.test"))]);
                     }
