@@ -35,6 +35,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
     ("mimalloc", &["main.rs"]),
+    ("pingora_limits", &["serve/counting.rs"]),
     ("rusqlite", &["import/"]),
     ("toml_edit", &["config/", "import/text.rs"]),
 ];

@@ -22,7 +22,7 @@ use crate::cert::{SystemRoots, TlsFactory};
 use crate::config::{Config, Source};
 use crate::model::show_duration;
 use crate::provider::{ContentPrint, Watch};
-use crate::serve::{Cores, Doors, Plant};
+use crate::serve::{Cores, Counts, Doors, Plant};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
 use crate::upstream::follow;
@@ -109,6 +109,7 @@ impl Control {
             cell: cell.clone(),
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
+            counts: Arc::new(Counts::default()),
             via: Arc::clone(&via),
         };
         let cores = Cores::start(workers, &plant).map_err(AppError::Start)?;

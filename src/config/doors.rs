@@ -9,7 +9,7 @@ use crate::model::HostName;
 use super::keys::{DOOR, DOOR_ENTRY};
 use super::reading::{Item, Reading, shown};
 use super::section::Section;
-use super::{AllowEntry, DoorSpec, Located, TrustSpec, access, forms};
+use super::{AllowEntry, DoorSpec, Located, TrustSpec, access, forms, quotas};
 
 /// Reads `[listen]`.
 pub(super) fn doors<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Vec<DoorSpec> {
@@ -40,7 +40,16 @@ fn door<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<DoorSpec> {
     let peers = access::allow(&section, "peers");
     let allow = access::allow(&section, "allow");
     let name = reading.located(entry.key_span, Arc::from(entry.key));
-    Some(DoorSpec { name, https, http, public_names, trust: trust(&section), peers, allow })
+    Some(DoorSpec {
+        name,
+        https,
+        http,
+        public_names,
+        trust: trust(&section),
+        peers,
+        allow,
+        quota: quotas::quota(&section),
+    })
 }
 
 fn addresses(section: &Section<'_, '_>, name: &'static str) -> Vec<Located<SocketAddr>> {

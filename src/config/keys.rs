@@ -31,6 +31,13 @@ const fn key(name: &'static str, takes: &'static str, example: &'static str, doc
 }
 
 const ALLOW_TAKES: &str = "a list of network names and addresses";
+const LIMIT: Key = key("limit", "a rate, or \"off\"", "\"20/s\"", "requests of one client to one route; default off");
+const IN_FLIGHT: Key = key("in_flight", "a whole number, or \"off\"", "20", "requests of one client to one route at a time; default off");
+const LIMIT_HINTS: [(&str, &str); 3] = [
+    ("rate_limit", "write `limit = \"20/s\"` on the route"),
+    ("rate", "write `limit = \"20/s\"` on the route"),
+    ("burst", "the window of `limit` is the burst: `limit = \"600/min\"` may come all at once"),
+];
 const SECRET: &str = "a secret is never in the file: put it into a file of its own and write `token_file = \"…\"`";
 
 /// The file itself.
@@ -39,6 +46,8 @@ pub const FILE: Table = Table {
     keys: &[
         key("domain", "a domain name", "\"home.example\"", "what follows a short route name"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter where neither path, route nor door says so; absent: nobody"),
+        LIMIT,
+        IN_FLIGHT,
         key("networks", "a table of networks", "{ lan = [\"192.168.1.0/24\"] }", "names for blocks of addresses"),
         key("listen", "a table of doors", "{ lan = { https = \":443\" } }", "where connections are accepted"),
         key("cert", "a table of certificates", "{ home = { cert = \"a.crt\", key = \"a.key\" } }", "what is shown over TLS"),
@@ -56,6 +65,9 @@ pub const FILE: Table = Table {
         ("upstream", "it is called `[upstreams]`"),
         ("http", "doors are written `[listen.<name>]` with `http = …`"),
         ("https", "doors are written `[listen.<name>]` with `https = …`"),
+        LIMIT_HINTS[0],
+        LIMIT_HINTS[1],
+        LIMIT_HINTS[2],
         ("admin", "there is nothing to configure: the admin socket lies in the state folder"),
     ],
 };
@@ -75,12 +87,17 @@ pub const DOOR: Table = Table {
         key("trust", "\"cloudflared\" or a list of addresses and network names", "\"cloudflared\"", "whose word about the client is believed"),
         key("peers", ALLOW_TAKES, "[\"lan\"]", "whose connections are accepted at all; absent: anyone's"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter here, for routes that say nothing themselves"),
+        LIMIT,
+        IN_FLIGHT,
     ],
     hints: &[
         ("listen", "write `https = \":443\"` or `http = \":80\"`"),
         ("port", "write the port into the address: `https = \":443\"`"),
         ("address", "write `https = \":443\"` or `http = \":80\"`"),
         ("cert", "certificates stand in `[cert.<id>]` and are chosen by the names they cover"),
+        LIMIT_HINTS[0],
+        LIMIT_HINTS[1],
+        LIMIT_HINTS[2],
         ("tls", "write `https = \":443\"`; certificates stand in `[cert.<id>]`"),
     ],
 };
@@ -183,6 +200,11 @@ const TARGET_HINTS: &[(&str, &str)] = &[
     ("grpc", "write `http2 = true`, or `h2c://` in `to` where the server speaks cleartext"),
     ("h2", "it is called `http2`"),
     ("insecure", "write `pin = \"sha256:…\"`, or `verify = false`"),
+    LIMIT_HINTS[0],
+    LIMIT_HINTS[1],
+    LIMIT_HINTS[2],
+    ("limit", "it belongs to the route"),
+    ("in_flight", "it belongs to the route"),
     ("timeout", "there is no limit on the whole; `idle` on the route limits silence"),
     ("set", "write `headers = { request = { set = { … } } }` or `response`"),
 ];
@@ -212,6 +234,8 @@ pub const ROUTE: Table = Table {
         key("to", "an upstream's name or an address", "\"http://192.168.1.5:3000\"", "where requests go"),
         key("public", "a full name or a list of them", "\"photos.example.com\"", "its names on doors with `names = \"public\"`"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter, whatever door and file say"),
+        LIMIT,
+        IN_FLIGHT,
         key("max_body", "a size", "\"50M\"", "largest upload; default: no limit"),
         key("idle", "a duration", "\"10m\"", "how long either side may be silent; default 10m, WebSockets 1h"),
         key("hsts", "a duration", "\"180d\"", "Strict-Transport-Security: max-age; default: not sent"),
@@ -262,6 +286,8 @@ pub const PATH: Table = Table {
         key("to", "an upstream's name or an address", "\"http://192.168.1.5:3001\"", "default: the route's own"),
         key("strip", "true or false", "true", "take the matched part away before forwarding"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter here, whatever the route says"),
+        LIMIT,
+        IN_FLIGHT,
         key("redirect", "a path or a URL", "\"/remote.php/dav/\"", "answer with a redirect"),
         key("status", "a number", "301", "of a redirect (default 302) or an answer (default 200)"),
         key("json", "JSON in quotes", "'{\"ok\":true}'", "answer with this JSON"),
@@ -279,6 +305,9 @@ pub const PATH: Table = Table {
         ("max_body", "it belongs to the route as a whole"),
         ("idle", "it belongs to the route as a whole"),
         ("headers", "it belongs to the route as a whole"),
+        LIMIT_HINTS[0],
+        LIMIT_HINTS[1],
+        LIMIT_HINTS[2],
         ("return", "write `text = \"…\"` or `json = '…'`, with `status = …`"),
     ],
 };

@@ -15,6 +15,7 @@ mod headers;
 #[rustfmt::skip]
 mod keys;
 mod paths;
+mod quotas;
 mod reading;
 mod routes;
 mod section;
@@ -42,8 +43,8 @@ pub use source::Source;
 pub use spec::{
     AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, CaSpec, CertSource, CertSpec, ChallengeSpec, Config,
     DnsSpec, DockerSpec, DoorSpec, DrainSpec, ExpectSpec, ExpectedSpec, ExportSpec, FromSpec, HeaderEdits, HeadersSpec,
-    KeyType, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec, RouteSpec, Span, TargetSpec,
-    ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
+    KeyType, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec, QuotaSpec, RouteSpec, Span,
+    TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
 };
 
 pub use targets::parse_pin;
@@ -124,6 +125,7 @@ fn read<'t>(reading: &Reading<'t>, root: &'t DeTable<'t>) -> Config {
     let config = Config {
         path: reading.source.path().to_owned(),
         allow: access::allow(&file, "allow"),
+        quota: quotas::quota(&file),
         networks: file.item("networks").map(|item| access::networks(reading, &item)).unwrap_or_default(),
         doors: file.item("listen").map(|item| doors::doors(reading, &item)).unwrap_or_default(),
         certs: file.item("cert").map(|item| certs::certs(reading, &item)).unwrap_or_default(),

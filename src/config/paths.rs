@@ -11,7 +11,7 @@ use super::keys::{PATH, PATH_ENTRY};
 use super::reading::{Item, Reading, shown};
 use super::section::Section;
 use super::targets::{self, Destination};
-use super::{ActionSpec, Located, PathSpec, ToSpec, access};
+use super::{ActionSpec, Located, PathSpec, QuotaSpec, ToSpec, access, quotas};
 
 /// The keys of which a path has at most one.
 const ACTIONS: [&str; 4] = ["to", "redirect", "json", "text"];
@@ -27,12 +27,13 @@ fn path<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<PathSpec> {
     if entry.value.as_str().is_some() {
         let to = targets::destination(reading, &reading.text(entry)?).map(address_only)?;
         let action = ActionSpec::Forward { to: Some(to), strip: false };
-        return Some(PathSpec { pattern: pattern?, allow: None, action });
+        return Some(PathSpec { pattern: pattern?, allow: None, quota: QuotaSpec::default(), action });
     }
     let section = Section::open(reading, entry, &PATH, format!("path {}", shown(entry.key)))?;
     let allow = access::allow(&section, "allow");
+    let quota = quotas::quota(&section);
     let action = action(&section);
-    Some(PathSpec { pattern: pattern?, allow, action: action? })
+    Some(PathSpec { pattern: pattern?, allow, quota, action: action? })
 }
 
 fn address_only(to: Destination) -> ToSpec {

@@ -9,7 +9,10 @@ use super::keys::{ROUTE, ROUTE_ENTRY};
 use super::reading::{Item, Reading, shown};
 use super::section::Section;
 use super::targets::{self, Destination};
-use super::{ActionSpec, HeadersSpec, Located, Origin, PathSpec, RouteSpec, ToSpec, access, forms, headers, paths};
+use super::{
+    ActionSpec, HeadersSpec, Located, Origin, PathSpec, QuotaSpec, RouteSpec, ToSpec, access, forms, headers, paths,
+    quotas,
+};
 
 /// What short names are joined with.
 pub(super) enum Domain<'a> {
@@ -53,13 +56,14 @@ fn route<'t>(reading: &Reading<'t>, entry: &Item<'t>, domain: &Domain<'_>) -> Op
     }
     let public = public(&section);
     let allow = access::allow(&section, "allow");
+    let quota = quotas::quota(&section);
     let max_body = section.size("max_body").map(|size| size.value);
     let idle = section.duration("idle").map(|idle| idle.value);
     let hsts = section.duration("hsts").map(|hsts| hsts.value);
     let log_query = section.flag("log_query").is_some_and(|flag| flag.value);
     let headers = section.item("headers").map(|item| headers::headers(reading, &item)).unwrap_or_default();
     let bare = bare(name, host?, to);
-    Some(RouteSpec { public, allow, max_body, idle, hsts, log_query, headers, paths, ..bare })
+    Some(RouteSpec { public, allow, quota, max_body, idle, hsts, log_query, headers, paths, ..bare })
 }
 
 fn bare(name: Located<Arc<str>>, host: HostPattern, to: Option<ToSpec>) -> RouteSpec {
@@ -71,6 +75,7 @@ fn bare(name: Located<Arc<str>>, host: HostPattern, to: Option<ToSpec>) -> Route
         to,
         allow: None,
         is_within_door: false,
+        quota: QuotaSpec::default(),
         max_body: None,
         idle: None,
         hsts: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use crate::model::AccessFormat;
-use crate::model::{Endpoint, HostName, HostPattern, PathPattern};
+use crate::model::{Endpoint, HostName, HostPattern, PathPattern, Rate};
 
 /// A place in the file: byte offsets into its text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub domain: Option<Located<HostName>>,
     /// `allow` at top level; absent admits nobody (with a warning).
     pub allow: Option<AllowSpec>,
+    /// `limit` and `in_flight` at top level.
+    pub quota: QuotaSpec,
     /// `[networks]`, in the order of the file.
     pub networks: Vec<NetworkSpec>,
     /// `[listen.*]`.
@@ -104,6 +106,15 @@ pub enum AllowEntry {
     Net(IpNet),
 }
 
+/// `limit` and `in_flight`, which stand in the file, in doors, in routes and at paths. Absent: what is further out counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct QuotaSpec {
+    /// `limit`: how often one client may ask one route. `None` inside: `"off"`.
+    pub limit: Option<Located<Option<Rate>>>,
+    /// `in_flight`: how many requests of one client to one route may be served at a time. `None` inside: `"off"`.
+    pub in_flight: Option<Located<Option<u32>>>,
+}
+
 /// One line of `[networks]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetworkSpec {
@@ -130,6 +141,8 @@ pub struct DoorSpec {
     pub peers: Option<AllowSpec>,
     /// `allow`: for routes that say nothing themselves, instead of the file's.
     pub allow: Option<AllowSpec>,
+    /// `limit` and `in_flight`: for routes that say nothing themselves, instead of the file's.
+    pub quota: QuotaSpec,
 }
 
 /// Whose forwarding headers a door believes.
@@ -338,6 +351,8 @@ pub struct RouteSpec {
     /// Whether the door (else the file) must admit a client as well. The file has no key for it: there, a route's `allow`
     /// counts alone. A container may only narrow.
     pub is_within_door: bool,
+    /// `limit` and `in_flight`.
+    pub quota: QuotaSpec,
     /// `max_body` in bytes; absent: unlimited.
     pub max_body: Option<u64>,
     /// `idle`: silence allowed on either side. Default 10 min (WebSockets 1 h).
@@ -386,6 +401,8 @@ pub struct PathSpec {
     pub pattern: Located<PathPattern>,
     /// `allow`.
     pub allow: Option<AllowSpec>,
+    /// `limit` and `in_flight`.
+    pub quota: QuotaSpec,
     /// What happens there.
     pub action: ActionSpec,
 }

@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use super::body::RequestBody;
 use super::client_io::Clock;
 use super::connection::{self, Connection};
+use super::counting::Counts;
 use super::exchange::Exchange;
 use super::request;
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
@@ -42,6 +43,8 @@ pub struct Plant {
     pub metrics: Arc<Metrics>,
     /// The access log.
     pub access_log: AccessLog,
+    /// What clients ask, counted.
+    pub counts: Arc<Counts>,
     /// Our name in Via: unique to this installation, so that two gateways in a row are no loop.
     pub via: Arc<str>,
 }
@@ -71,6 +74,8 @@ pub struct Core {
     pub pool: Pool<RequestBody>,
     /// Its coarse clock.
     pub clock: Arc<Clock>,
+    /// What clients ask, counted by all cores together.
+    pub counts: Arc<Counts>,
     /// How busy it is.
     pub load: Arc<Load>,
     /// Our name in Via.
@@ -118,6 +123,7 @@ impl Core {
             log: plant.access_log.for_core(),
             pool: Pool::default(),
             clock: Arc::default(),
+            counts: Arc::clone(&plant.counts),
             load,
             via: Via::new(&plant.via),
             now: Cell::new(now),

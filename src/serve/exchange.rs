@@ -14,6 +14,8 @@ use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::core::Core;
+use super::counting::Held;
+use super::expect::Wish;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
 use crate::telemetry::{AccessRecord, RequestId};
@@ -61,6 +63,12 @@ pub struct Exchange {
     pub is_complete: Cell<bool>,
     /// Whether it became a tunnel.
     pub is_tunnel: Cell<bool>,
+    /// Seconds after which to ask again, where a refusal knows them.
+    pub retry_after: Cell<Option<u64>>,
+    /// Its places among what its client may have in flight.
+    pub held: RefCell<Vec<Held>>,
+    /// Whether the upstream wants the body, where the client waits to be asked for it.
+    pub wish: OnceCell<Arc<Wish>>,
     /// What the client owes us.
     pub upload: Upload,
     /// What the upstream owes us, or the client must take.
@@ -97,6 +105,9 @@ impl Exchange {
             bytes_out: Cell::new(0),
             is_complete: Cell::new(false),
             is_tunnel: Cell::new(false),
+            retry_after: Cell::new(None),
+            held: RefCell::default(),
+            wish: OnceCell::new(),
             upload: Upload::default(),
             download: Wait::default(),
             doomed: Cell::new(None),

@@ -15,7 +15,9 @@ use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
 use crate::model::Refusal;
-use crate::snapshot::{Action, Allow, AllowPlace, CHALLENGE_PATH, Facts, Listener, Mode, Snapshot, Verdict, decide};
+use crate::snapshot::{
+    Action, Allow, AllowPlace, CHALLENGE_PATH, Decision, Facts, Listener, Mode, Snapshot, Verdict, decide,
+};
 
 /// What becomes of a request.
 pub enum Handled {
@@ -70,6 +72,7 @@ fn decided(
     if let Some(route) = decision.route {
         let _ = exchange.route.set(Arc::clone(route));
     }
+    within_bounds(exchange, &decision).map_err(told)?;
     let answered = match decision.verdict {
         Verdict::Refuse(Refusal::AccessDenied) => {
             let why = denied(&decision, &believed.client.to_string());
@@ -104,6 +107,35 @@ fn decided(
     Ok(Handled::Answered(answered))
 }
 
+/// Counts the request where the file bounds what one client may ask of one route. The client is whom the door believes: the
+/// unknown are one, and nobody is the gateway that they came through.
+fn within_bounds(exchange: &Exchange, decision: &Decision<'_>) -> Result<(), Refused> {
+    let Some(route) = decision.route else { return Ok(()) };
+    let client = exchange.client.get();
+    let core = &exchange.core;
+    let over = |what: String, place: &crate::snapshot::AllowPlace, line: u32, retry_after: u64| {
+        exchange.retry_after.set(Some(retry_after));
+        route.metrics.limited(core.index);
+        Err((Refusal::RateLimit, format!("{client}: {what} of {place} (line {line})").into()))
+    };
+    if let Some(bound) = decision.bounds.in_flight
+        && let Some(most) = bound.most
+    {
+        match core.counts.enter(most, &(bound.number, route.number, client.counted_with())) {
+            Some(held) => exchange.held.borrow_mut().push(held),
+            None => return over(format!("more than {most} at a time, the `in_flight`"), &bound.place, bound.line, 1),
+        }
+    }
+    if let Some(bound) = decision.bounds.rate
+        && let Some(rate) = bound.most
+        && let Err(wait) = core.counts.ask(rate, &(bound.number, route.number, client.counted_with()))
+    {
+        let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        return over(format!("more than {rate}, the `limit`"), &bound.place, bound.line, seconds);
+    }
+    Ok(())
+}
+
 /// What a CA is answered that looks whether a name is ours (RFC 8555 §8.3): before `allow`, since nobody knows from where it
 /// asks.
 fn proof_for(exchange: &Exchange, parts: &http::request::Parts) -> Option<Bytes> {
@@ -123,7 +155,7 @@ pub(super) fn path_of(uri: &http::Uri) -> &str {
 }
 
 /// Why a client was denied, for the log and for people at home.
-pub(super) fn denied(decision: &crate::snapshot::Decision<'_>, client: &str) -> String {
+pub(super) fn denied(decision: &Decision<'_>, client: &str) -> String {
     let Allow { words, place, line, .. } = decision.allow;
     match (line, place) {
         (0, AllowPlace::File) => format!("{client}: nothing says who may enter"),

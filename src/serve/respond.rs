@@ -76,7 +76,9 @@ pub fn refuse(
     if let Ok(word) = HeaderValue::from_str(word) {
         headers.insert(X_DOORWARD_ERROR, word);
     }
-    if refusal.is_upstream() || refusal == Refusal::RateLimit {
+    if let Some(seconds) = exchange.retry_after.get() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    } else if refusal.is_upstream() || refusal == Refusal::RateLimit {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
     }
     if refusal == Refusal::MethodNotAllowed {

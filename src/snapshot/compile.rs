@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 
 use super::Snapshot;
 use super::door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
+use super::quota::Quota;
 use super::route::{Action, Answer, Edits, PathRule, Route};
 use super::table::RouteTable;
 use crate::cert::{CertTable, SystemRoots, client_config};
@@ -69,6 +70,7 @@ pub fn compile(parts: Parts<'_>) -> Snapshot {
         routes: RouteTable::new(routes),
         certificates,
         allow: allow_file,
+        quota: Quota::of(&config.quota, &AllowPlace::File),
         metrics: metrics_door,
         access_log: config.log.access,
         drain: config.drain,
@@ -102,7 +104,7 @@ fn allow(spec: &AllowSpec, place: AllowPlace, networks: &NetworkSet) -> Allow {
 }
 
 fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
-    let DoorSpec { name, https, http, public_names, trust, peers, allow: allow_spec } = spec;
+    let DoorSpec { name, https, http, public_names, trust, peers, allow: allow_spec, quota } = spec;
     let place = || AllowPlace::Door(Arc::clone(&name.value));
     let door = Arc::new(Door {
         name: Arc::clone(&name.value),
@@ -114,6 +116,7 @@ fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
             TrustSpec::Peers(spec) => Trust::Peers(allow(spec, place(), networks).list),
         },
         allow: allow_spec.as_ref().map(|spec| allow(spec, place(), networks)),
+        quota: Quota::of(quota, &place()),
     });
     let cleartext = |address: SocketAddr| {
         let same_host = https.iter().find(|other| other.value.ip() == address.ip());
@@ -133,6 +136,7 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         to,
         allow: allow_spec,
         is_within_door,
+        quota,
         max_body,
         idle,
         hsts,
@@ -155,6 +159,8 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         target: to.as_ref().map(|to| targets.find(to, &name.value, local)),
         allow: allow_spec.as_ref().map(|spec| allow(spec, AllowPlace::Route(Arc::clone(&name.value)), networks)),
         is_within_door: *is_within_door,
+        quota: Quota::of(quota, &AllowPlace::Route(Arc::clone(&name.value))),
+        number: number_of(&name.value),
         guards_paths: paths.iter().any(|rule| rule.allow.is_some()),
         paths,
         max_body: *max_body,
@@ -166,6 +172,14 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         response_edits: edits(&headers.response),
         metrics: metrics.route(&name.value),
     }
+}
+
+/// The standard hasher begins with the same keys each time.
+fn number_of(name: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn edits(spec: &HeaderEdits) -> Edits {
@@ -180,12 +194,13 @@ fn path_rule(
     networks: &NetworkSet,
     targets: &mut Targets<'_>,
 ) -> PathRule {
-    let PathSpec { pattern, allow: allow_spec, action } = spec;
+    let PathSpec { pattern, allow: allow_spec, quota, action } = spec;
     let place = || AllowPlace::Path(Arc::clone(route), pattern.value.to_string().into());
     PathRule {
         pattern: pattern.value.clone(),
         line: pattern.line,
         allow: allow_spec.as_ref().map(|spec| allow(spec, place(), networks)),
+        quota: Quota::of(quota, &place()),
         action: match action {
             ActionSpec::Forward { to, strip } => {
                 Action::Forward { target: to.as_ref().map(|to| targets.find(to, route, local)), strip: *strip }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Snapshot;
 use super::door::{Allow, Listener, Mode};
+use super::quota::{Bounds, bounds};
 use super::route::{Action, Answer, PathRule, Route};
 use crate::model::{Client, PathPattern, Refusal, is_ambiguous, normalise};
 use crate::upstream::Target;
@@ -40,6 +41,8 @@ pub struct Decision<'a> {
     pub rule: Option<&'a PathRule>,
     /// The `allow` that was asked last: the one that refused, or the one that admitted.
     pub allow: &'a Allow,
+    /// The bounds that count for this client on this route; none where the request is refused or sent to https.
+    pub bounds: Bounds<'a>,
     /// The outcome.
     pub verdict: Verdict<'a>,
 }
@@ -66,7 +69,7 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     let matching = normalise(facts.path);
     let rule = route.and_then(|route| route.rule(&matching));
     let allow = effective_allow(snapshot, facts, route, rule);
-    let outcome = |verdict| Decision { route, rule, allow, verdict };
+    let outcome = |verdict| Decision { route, rule, allow, bounds: Bounds::default(), verdict };
 
     if !allow.list.admits(facts.client) {
         return outcome(Verdict::Refuse(Refusal::AccessDenied));
@@ -74,7 +77,7 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     if let Some(spelled) = rule_as_spelled(route, facts.path, &matching)
         && !spelled.list.admits(facts.client)
     {
-        return Decision { route, rule, allow: spelled, verdict: Verdict::Refuse(Refusal::AccessDenied) };
+        return Decision { allow: spelled, ..outcome(Verdict::Refuse(Refusal::AccessDenied)) };
     }
     let limit = door.allow.as_ref().unwrap_or(&snapshot.allow);
     if route.is_some_and(|route| route.is_within_door) && !limit.list.admits(facts.client) {
@@ -93,7 +96,7 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     if route.guards_paths && is_ambiguous(facts.path) {
         return outcome(Verdict::Refuse(Refusal::BadPath));
     }
-    outcome(act(route, rule))
+    Decision { bounds: bounds(snapshot, facts.listener, route, rule), ..outcome(act(route, rule)) }
 }
 
 fn act<'a>(route: &'a Route, rule: Option<&'a PathRule>) -> Verdict<'a> {

@@ -92,6 +92,9 @@ fn setting_changes(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
     if before.allow != after.allow {
         words.push("the file's allow");
     }
+    if before.quota != after.quota {
+        words.push("the file's limit");
+    }
     if !before.networks.iter().eq(after.networks.iter()) {
         words.push("networks");
     }
@@ -113,6 +116,7 @@ fn is_same(a: &Route, b: &Route) -> bool {
         && is_same_target(a.target.as_ref(), b.target.as_ref())
         && a.allow == b.allow
         && a.is_within_door == b.is_within_door
+        && a.quota == b.quota
         && a.paths.len() == b.paths.len()
         && a.paths.iter().zip(&b.paths).all(|(a, b)| is_same_rule(a, b))
         && (a.max_body, a.idle, a.idle_tunnel, &a.hsts, a.log_query)
@@ -134,7 +138,7 @@ fn is_same_rule(a: &PathRule, b: &PathRule) -> bool {
         (Action::Answer(a), Action::Answer(b)) => a == b,
         _ => false,
     };
-    acts_the_same && a.pattern == b.pattern && a.allow == b.allow
+    acts_the_same && a.pattern == b.pattern && a.allow == b.allow && a.quota == b.quota
 }
 
 impl fmt::Display for Changes {

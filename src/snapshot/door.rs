@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::quota::Quota;
 use crate::model::{AccessList, Client};
 
 /// One address that is listened on.
@@ -41,6 +42,8 @@ pub struct Door {
     pub trust: Trust,
     /// For routes that say nothing themselves.
     pub allow: Option<Allow>,
+    /// For routes that say nothing themselves.
+    pub quota: Quota,
 }
 
 /// Whose forwarding headers count.

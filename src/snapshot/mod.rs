@@ -9,6 +9,7 @@ mod decide;
 mod diff;
 mod door;
 mod expect;
+mod quota;
 mod route;
 mod spellings;
 mod table;
@@ -24,6 +25,7 @@ pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
 pub use expect::{Broken, broken_promises, is_turned_away};
+pub use quota::{Bound, Bounds, Quota};
 pub use route::{Action, Answer, Edits, PathRule, Route};
 pub use spellings::spellings;
 pub use table::{Found, RouteTable};
@@ -48,6 +50,8 @@ pub struct Snapshot {
     pub certificates: CertTable,
     /// The file's own `allow`.
     pub allow: Allow,
+    /// The file's own `limit` and `in_flight`.
+    pub quota: Quota,
     /// `[metrics]`: address and who may read.
     pub metrics: Option<(SocketAddr, Allow)>,
     /// `[log] access`.

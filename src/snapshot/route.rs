@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::door::Allow;
+use super::quota::Quota;
 use crate::config::Origin;
 use crate::model::{HostName, HostPattern, PathMatch, PathPattern};
 use crate::telemetry::RouteMetrics;
@@ -31,6 +32,10 @@ pub struct Route {
     pub allow: Option<Allow>,
     /// Whether the door (else the file) must admit a client too: what a container says only narrows.
     pub is_within_door: bool,
+    /// Its own `limit` and `in_flight`.
+    pub quota: Quota,
+    /// The same number for the same name, in every snapshot: what is counted of it goes on counting.
+    pub number: u64,
     /// Its path rules, in the order of the file.
     pub paths: Vec<PathRule>,
     /// Whether some path rule has an `allow`: then the spelling of a path is a matter of security.
@@ -71,6 +76,8 @@ pub struct PathRule {
     pub line: u32,
     /// Its own `allow`.
     pub allow: Option<Allow>,
+    /// Its own `limit` and `in_flight`.
+    pub quota: Quota,
     /// What happens.
     pub action: Action,
 }

@@ -15,6 +15,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
     let mut page = Page(String::with_capacity(16 * 1024));
     let routes: Vec<RouteSums> = metrics.routes().iter().map(|route| RouteSums::of(route)).collect();
     requests(&mut page, &routes);
+    limited(&mut page, &routes);
     connections(&mut page, metrics, &routes);
     upstreams(&mut page, metrics);
     state(&mut page, metrics);
@@ -69,6 +70,7 @@ struct RouteSums {
     micros: u64,
     bytes_in: u64,
     bytes_out: u64,
+    limited: u64,
     tunnels_opened: u64,
     tunnels_closed: u64,
 }
@@ -84,6 +86,7 @@ impl RouteSums {
             micros: sum(|cell| &cell.micros),
             bytes_in: sum(|cell| &cell.bytes_in),
             bytes_out: sum(|cell| &cell.bytes_out),
+            limited: sum(|cell| &cell.limited),
             // Closed is read first, so that a tunnel which closes meanwhile does not make a negative gauge.
             tunnels_closed: sum(|cell| &cell.tunnels_closed),
             tunnels_opened: sum(|cell| &cell.tunnels_opened),
@@ -122,6 +125,15 @@ fn requests(page: &mut Page, routes: &[RouteSums]) {
     for route in routes.iter().filter(|route| route.requests() > 0) {
         page.sample(name, &[("route", &route.name), ("direction", "in")], route.bytes_in);
         page.sample(name, &[("route", &route.name), ("direction", "out")], route.bytes_out);
+    }
+}
+
+/// What was more than clients may ask.
+fn limited(page: &mut Page, routes: &[RouteSums]) {
+    let name = "doorward_limited_total";
+    page.family(name, "counter", "Requests beyond the limit or in_flight of their route.");
+    for route in routes.iter().filter(|route| route.limited > 0) {
+        page.sample(name, &[("route", &route.name)], route.limited);
     }
 }
 

@@ -319,6 +319,7 @@ pub(super) struct RouteCell {
     pub(super) micros: Cell,
     pub(super) bytes_in: Cell,
     pub(super) bytes_out: Cell,
+    pub(super) limited: Cell,
     pub(super) tunnels_opened: Cell,
     pub(super) tunnels_closed: Cell,
 }
@@ -334,6 +335,13 @@ impl RouteMetrics {
         cell.micros.add(micros);
         cell.bytes_in.add(bytes_in);
         cell.bytes_out.add(bytes_out);
+    }
+
+    /// A request was more than its client may ask of this route.
+    pub fn limited(&self, core: usize) {
+        if let Some(cell) = self.cell(core) {
+            cell.limited.add(1);
+        }
     }
 
     /// A WebSocket (or other upgrade) began on `core`.

@@ -20,6 +20,7 @@ mod limits;
 mod log;
 mod paths;
 mod promises;
+mod quotas;
 mod refusals;
 mod reload;
 mod retry;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::wishes::{Place, Proto, Site, Terms};
 use super::{Asking, Kind, Readiness, Verdict, allow, lead, reach};
 use crate::config::{
-    ActionSpec, Config, DockerSpec, HeadersSpec, Located, Origin, PathSpec, RouteSpec, Span, TargetSpec, ToSpec, VerifySpec,
+    ActionSpec, Config, DockerSpec, HeadersSpec, Located, Origin, PathSpec, QuotaSpec, RouteSpec, Span, TargetSpec, ToSpec, VerifySpec,
 };
 use super::super::inventory::Inventory;
 use crate::model::{Endpoint, EndpointHost, HostName, HostPattern, Scheme};
@@ -110,6 +110,7 @@ fn route(
         to,
         allow: limits.allow,
         is_within_door: limits.is_within_door,
+        quota: QuotaSpec::default(),
         max_body: terms.max_body,
         idle: terms.idle,
         hsts: terms.hsts,
