@@ -98,6 +98,7 @@ fn route(
             Some(pattern) => paths.push(PathSpec {
                 pattern: nowhere(pattern.clone()),
                 allow: None,
+                quota: QuotaSpec::default(),
                 action: ActionSpec::Forward { to: Some(target), replace: place.replace.clone() },
             }),
         }
