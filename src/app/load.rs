@@ -32,6 +32,8 @@ pub struct Workshop {
     pub roots: Arc<SystemRoots>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The number of the first snapshot: 1, or the one behind a predecessor's.
+    pub first_generation: u64,
 }
 
 /// A snapshot that keeps every promise, and what it was made from.
@@ -171,7 +173,7 @@ impl Workshop {
         previous: Option<&Snapshot>,
         are_containers_known: bool,
     ) -> Snapshot {
-        let generation = previous.map_or(1, |before| before.generation + 1);
+        let generation = previous.map_or(self.first_generation, |before| before.generation + 1);
         let awaits_containers = config.docker.is_some() && !are_containers_known;
         let parts = Parts {
             config,

@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -79,6 +80,9 @@ pub struct Connection {
     streams: Cell<u32>,
     peer_value: OnceCell<Option<HeaderValue>>,
     closing_since: Cell<Option<u32>>,
+    is_h2: bool,
+    is_retiring: Cell<bool>,
+    has_served: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     task: RefCell<Option<AbortHandle>>,
 }
@@ -87,6 +91,7 @@ impl Connection {
     /// An exchange began on it.
     pub fn stream_began(&self) {
         self.streams.set(self.streams.get() + 1);
+        self.has_served.set(true);
         self.activity.enter(Phase::Busy, 0);
     }
 
@@ -122,6 +127,16 @@ impl Connection {
         }
     }
 
+    /// Asks it to end where its client cannot lose a request by it: HTTP/1 with its next answer, HTTP/2 with a GOAWAY, but not
+    /// before its first request. To close an idle HTTP/1 connection would meet the request that is on its way (RFC 9112
+    /// §9.6), and clients take a GOAWAY in answer to their first request for a fault.
+    pub fn retire(&self, tick: u32) {
+        self.is_retiring.set(true);
+        if self.is_h2 && self.has_served.get() {
+            self.close(tick);
+        }
+    }
+
     /// Cuts it.
     pub fn abort(&self) {
         if let Some(task) = self.task.borrow().as_ref() {
@@ -150,6 +165,13 @@ impl Connection {
         };
         if is_over {
             self.abort();
+        }
+    }
+
+    /// Tells the client that this is the last answer here, if it is: the connection is closed behind it.
+    fn mark_last(&self, response: &mut Response<ResponseBody>) {
+        if self.is_retiring.get() && !self.is_h2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
@@ -194,6 +216,9 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
         streams: Cell::new(0),
         peer_value: OnceCell::new(),
         closing_since: Cell::new(None),
+        is_h2,
+        is_retiring: Cell::new(false),
+        has_served: Cell::new(false),
         waker: RefCell::default(),
         task: RefCell::default(),
     });
@@ -339,10 +364,18 @@ impl Service<Request<Incoming>> for Gateway {
         let exchange = Exchange::begin(&self.core, &self.connection, &request);
         if request.version() == Version::HTTP_2 {
             self.stream.replace(Some(Rc::clone(&exchange)));
+            if self.connection.is_retiring.get() {
+                self.connection.close(self.core.tick());
+            }
         }
         match request::handle(&exchange, request) {
-            Handled::Answered(response) => Answering::Now(Some(response)),
-            Handled::Forwarded(journey, request) => Answering::Later(Box::pin(forward(journey, request))),
+            Handled::Answered(mut response) => {
+                self.connection.mark_last(&mut response);
+                Answering::Now(Some(response))
+            }
+            Handled::Forwarded(journey, request) => {
+                Answering::Later(Box::pin(forward(journey, request)), Rc::clone(&self.connection))
+            }
         }
     }
 }
@@ -352,7 +385,7 @@ pub enum Answering {
     /// Our own, at hand.
     Now(Option<Response<ResponseBody>>),
     /// The upstream's.
-    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>),
+    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>, Rc<Connection>),
 }
 
 impl Future for Answering {
@@ -361,7 +394,10 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Answering::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
-            Answering::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+            Answering::Later(answer, connection) => answer.as_mut().poll(cx).map(|mut response| {
+                connection.mark_last(&mut response);
+                Ok(response)
+            }),
         }
     }
 }

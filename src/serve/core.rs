@@ -56,6 +56,8 @@ pub struct Load {
     pub exchanges: AtomicUsize,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// Grows with every turn of the sweeper: a core whose beat stands still is stalled.
+    pub beat: AtomicUsize,
 }
 
 /// One data core, as everything on it sees it.
@@ -85,6 +87,7 @@ pub struct Core {
     connections: RefCell<Slab<Rc<Connection>>>,
     exchanges: RefCell<Slab<Weak<Exchange>>>,
     is_draining: Cell<bool>,
+    is_retiring: Cell<bool>,
 }
 
 /// What we add to Via: the protocol that the request came in and our name (RFC 9110 §7.6.3).
@@ -131,6 +134,7 @@ impl Core {
             connections: RefCell::default(),
             exchanges: RefCell::default(),
             is_draining: Cell::new(false),
+            is_retiring: Cell::new(false),
         }
     }
 
@@ -169,6 +173,8 @@ impl Core {
     pub fn connected(&self, connection: Rc<Connection>) -> usize {
         if self.is_draining.get() {
             connection.close(self.tick());
+        } else if self.is_retiring.get() {
+            connection.retire(self.tick());
         }
         self.connections.borrow_mut().insert(connection)
     }
@@ -179,6 +185,7 @@ impl Core {
     }
 
     fn sweep(&self) {
+        self.load.beat.fetch_add(1, Ordering::Relaxed);
         let now = self.refresh();
         let tick = self.tick();
         // Cloned out: what a sweep cuts may leave the lists while they are walked.
@@ -241,12 +248,20 @@ impl Core {
             connection.close(self.tick());
         }
     }
+
+    fn retire(&self) {
+        self.is_retiring.set(true);
+        for connection in self.open_connections() {
+            connection.retire(self.tick());
+        }
+    }
 }
 
 enum Order {
     Serve(StdTcpStream, SocketAddr, Listener),
     Published,
     Drain,
+    Retire,
     End(std::sync::mpsc::Sender<()>),
 }
 
@@ -277,7 +292,7 @@ impl Cores {
     /// has few, heavy connections, and two downloads must not share a core while the other sleeps.
     pub fn serve(&self, stream: StdTcpStream, peer: SocketAddr, listener: Listener) {
         let busy = |handle: &&Handle| {
-            let Load { exchanges, connections } = &*handle.load;
+            let Load { exchanges, connections, .. } = &*handle.load;
             (exchanges.load(Ordering::Relaxed), connections.load(Ordering::Relaxed))
         };
         if let Some(least) = self.cores.iter().min_by_key(busy) {
@@ -294,6 +309,16 @@ impl Cores {
     /// Asks every connection to end.
     pub fn drain(&self) {
         self.tell(|| Order::Drain);
+    }
+
+    /// Asks every connection to end with its next answer: nobody's request may be lost between two processes.
+    pub fn retire(&self) {
+        self.tell(|| Order::Retire);
+    }
+
+    /// How often each core's sweeper has turned.
+    pub fn beats(&self) -> Vec<usize> {
+        self.cores.iter().map(|core| core.load.beat.load(Ordering::Relaxed)).collect()
     }
 
     /// Cuts what is left and waits until every core has written its last record; for a moment at most.
@@ -349,6 +374,7 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
             Some(Order::Serve(stream, peer, listener)) => take(&core, stream, peer, listener),
             Some(Order::Published) => core.published(),
             Some(Order::Drain) => core.drain(),
+            Some(Order::Retire) => core.retire(),
             Some(Order::End(done)) => {
                 core.cut_all().await;
                 core.log.flush();

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::core::Cores;
@@ -57,6 +57,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 enum Order {
     Open(SocketAddr, TcpListener),
     Close(SocketAddr),
+    Rest(oneshot::Sender<()>),
 }
 
 /// The open doors. Accepting has a thread of its own, so that neither a busy core nor a long compile delays it.
@@ -84,6 +85,13 @@ impl Doors {
                                 task.abort();
                             }
                         }
+                        Order::Rest(done) => {
+                            for (_, task) in open.drain() {
+                                task.abort();
+                                let _ = task.await;
+                            }
+                            let _ = done.send(());
+                        }
                     }
                 }
             });
@@ -94,6 +102,13 @@ impl Doors {
     /// Accepts on a bound socket, for the door that the snapshot in force has on this address.
     pub fn open(&self, address: SocketAddr, listener: TcpListener) {
         let _ = self.orders.send(Order::Open(address, listener));
+    }
+
+    /// Closes every address. Returns once nothing is accepted any more, and every accepted connection has its core.
+    pub async fn rest(&self) {
+        let (done, rested) = oneshot::channel();
+        let _ = self.orders.send(Order::Rest(done));
+        let _ = rested.await;
     }
 
     /// Closes an address; what was accepted on it goes on.
