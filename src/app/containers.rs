@@ -1,6 +1,8 @@
 //! `doorward docker` without a running Doorward: the engine is asked once, or what `docker inspect` printed is judged.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -8,6 +10,9 @@ use super::AppError;
 use crate::cert::SystemRoots;
 use crate::config::{self, Config};
 use crate::provider::docker::{Inventory, Verdicts, from_inspect, look_once, translate};
+
+/// How long a start waits for the engine.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// A file that has nothing but `[docker]`: what containers are judged by where there is no file.
 const NOTHING_ELSE: &str = "allow = [\"anyone\"]\n[listen.web]\nhttps = \":443\"\n[docker]\n";
@@ -22,6 +27,20 @@ pub fn containers(path: &Path) -> Result<Verdicts, AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Start)?;
     let inventory = runtime.block_on(look_once(spec, &SystemRoots::load())).map_err(AppError::Docker)?;
     Ok(told(spec.socket.value.clone(), &config, &inventory))
+}
+
+/// What the engine of a file says at once: names of containers are known before the first door opens, where it answers in
+/// time. `None`: it is followed from then on as usual.
+pub fn first_look(path: &Path) -> Option<Arc<Inventory>> {
+    // Faults of the file are told by whoever reads it next.
+    let spec = config::load(path).ok()?.config.docker?;
+    let look = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let roots = SystemRoots::load();
+        let looked = runtime.block_on(async { tokio::time::timeout(FIRST_LOOK, look_once(&spec, &roots)).await });
+        looked.ok()?.ok()
+    };
+    std::thread::spawn(look).join().ok().flatten().map(Arc::new)
 }
 
 /// Every container in what `docker inspect` printed, judged by a file (else by one that has nothing but `[docker]`), as if

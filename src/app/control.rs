@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::arrival::Arrival;
+use super::containers::first_look;
 use super::load::{Ingredients, Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
 use super::{AppError, RunOptions, Running, limits, table};
@@ -110,7 +111,8 @@ impl Control {
             metrics: Arc::clone(&metrics),
             first_generation: arrival.first_generation(),
         });
-        let prepared = workshop.prepare(None, None)?;
+        let known = if workshop.overlay.is_some() { None } else { first_look(&workshop.path) };
+        let prepared = workshop.prepare(None, known.clone())?;
         let Prepared { snapshot, config, source, warnings, notices, local_ca, files, containers } = prepared;
         tell(&warnings, &notices, &config);
         let bound = bind_all(&snapshot, &[], None, &mut arrival.inherited)?;
@@ -173,6 +175,7 @@ impl Control {
         control.metrics.set_generation(control.cell.load().generation);
         control.after_publishing();
         control.keep_containers(containers);
+        control.containers.learn(known);
         tokio::spawn(heartbeat::watch(control.cores.clone(), control.supervisor.clone()));
         Ok(control)
     }
@@ -429,9 +432,10 @@ impl Control {
     fn after_publishing(&mut self) {
         let snapshot = self.cell.load();
         for target in &snapshot.targets {
-            let upstream = &target.upstream;
-            if upstream.is_named() && upstream.claim_follower() {
-                tokio::spawn(follow(Arc::downgrade(upstream)));
+            for member in target.upstream.members.iter().filter(|member| member.is_named()) {
+                if member.claim_follower() {
+                    tokio::spawn(follow(Arc::downgrade(member)));
+                }
             }
         }
         self.access_log.set_format(snapshot.access_log);

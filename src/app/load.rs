@@ -83,9 +83,10 @@ fn with_containers<'a>(config: &'a Config, containers: Option<&Inventory>) -> (C
 /// Whether a promise is about a name of the file itself.
 fn is_of_file(config: &Config, expect: &ExpectSpec) -> bool {
     let host = &expect.url.value.host;
-    config.routes.iter().any(|route| {
-        route.host.matches(host.as_str()) || route.public.iter().any(|public| public.value == *host)
-    })
+    config
+        .routes
+        .iter()
+        .any(|route| route.host.matches(host.as_str()) || route.public.iter().any(|public| public.value == *host))
 }
 
 /// A promise about a name that only a container can have, before any container is known.
@@ -100,11 +101,7 @@ fn not_tested_yet(broken: &Broken<'_>, source: &Source) -> Diagnostic {
 
 impl Workshop {
     /// Reads the file and makes a snapshot of it.
-    pub fn prepare(
-        &self,
-        previous: Option<&Snapshot>,
-        containers: Option<Arc<Inventory>>,
-    ) -> Result<Prepared, Faults> {
+    pub fn prepare(&self, previous: Option<&Snapshot>, containers: Option<Arc<Inventory>>) -> Result<Prepared, Faults> {
         let Checked { mut config, warnings, source } = config::load(&self.path)?;
         if let Some(overlay) = &self.overlay {
             overlay(&mut config);
@@ -296,7 +293,8 @@ fn uncovered_names(config: &Config, covering: &CertTable) -> Vec<HostPattern> {
         HostPattern::Exact(name) => covering.covering(name.as_str()).is_none(),
         // A wildcard certificate covers exactly this pattern, or does not.
         HostPattern::Wildcard(base) => covering.covering(&format!("any.{base}")).is_none(),
-        HostPattern::Any => false,
+        // No certificate can carry these.
+        HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => false,
     });
     if names.is_empty() && (local || public) && covering.iter().next().is_none() {
         // A TLS door with nothing but a catch-all still needs something to show.

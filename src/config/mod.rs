@@ -41,10 +41,10 @@ pub use dns::dns_providers;
 pub use keys::{Key, TABLES, Table};
 pub use source::Source;
 pub use spec::{
-    AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, CaSpec, CertSource, CertSpec, ChallengeSpec, Config,
-    DnsSpec, DockerSpec, DoorSpec, DrainSpec, ExpectSpec, ExpectedSpec, ExportSpec, FromSpec, HeaderEdits, HeadersSpec,
-    KeyType, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec, QuotaSpec, RouteSpec, Span,
-    TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
+    AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, Balance, CaSpec, CertSource, CertSpec, ChallengeSpec,
+    Config, DnsSpec, DockerSpec, DoorSpec, DrainSpec, ExpectSpec, ExpectedSpec, ExportSpec, FromSpec, HeaderEdits,
+    HeadersSpec, KeyType, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec, QuotaSpec, RouteSpec,
+    Schemes, Span, TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
 };
 
 pub use targets::parse_pin;

@@ -65,14 +65,15 @@ pub(super) fn docker<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Option<Docke
 /// `ca`, `cert` and `key`: for an engine that is reached over TCP, and the last two only together.
 fn tls(section: &Section<'_, '_>, socket: &Located<String>) -> [Option<Located<PathBuf>>; 3] {
     const FILES: [&str; 3] = ["ca", "cert", "key"];
-    if !socket.value.starts_with("tcp://") {
+    let is_tcp = socket.value.starts_with("tcp://");
+    if !is_tcp {
         for key in FILES {
             let help = "write `socket = \"tcp://host:2376\"`, or leave the key out";
             section.out_of_place(key, "means nothing to a socket on this machine", help);
         }
     }
     for (one, other) in [("cert", "key"), ("key", "cert")] {
-        if section.has(one) && !section.has(other) {
+        if is_tcp && section.has(one) && !section.has(other) {
             let help = format!("write `{other} = \"docker-{other}.pem\"` beside it");
             section.out_of_place(one, &format!("stands without `{other}`"), &help);
         }

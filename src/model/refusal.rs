@@ -50,6 +50,8 @@ pub enum Refusal {
     UpstreamTimeout,
     /// The upstream is away; its `hold` ended, or too many wait for it already.
     UpstreamHeld,
+    /// The upstream has no address now: its container is stopped.
+    UpstreamAbsent,
     /// A fault of our own.
     Internal,
 }
@@ -69,7 +71,7 @@ pub enum Shown {
 
 impl Refusal {
     /// Every refusal, for tables in tests, metrics and docs.
-    pub const ALL: [Refusal; 23] = [
+    pub const ALL: [Refusal; 24] = [
         Refusal::BadRequest,
         Refusal::BadPath,
         Refusal::MethodNotAllowed,
@@ -92,6 +94,7 @@ impl Refusal {
         Refusal::UpstreamBadResponse,
         Refusal::UpstreamTimeout,
         Refusal::UpstreamHeld,
+        Refusal::UpstreamAbsent,
         Refusal::Internal,
     ];
 
@@ -194,6 +197,12 @@ impl Refusal {
                 "upstream-away",
                 Unavailable,
                 "The service behind this name is away, probably restarting; try again in a moment.",
+            ),
+            Refusal::UpstreamAbsent => (
+                503,
+                "upstream-absent",
+                Unavailable,
+                "The service behind this name is not running now; try again in a moment.",
             ),
             Refusal::Internal => {
                 (500, "internal", Unavailable, "The gateway made a mistake; the log has more under the id below.")

@@ -338,6 +338,7 @@ fn record_garbage(core: &Core, connection: &Connection, error: &hyper::Error) {
         bytes_out: 0,
         took: Duration::ZERO,
         upstream: None,
+        upstream_address: None,
         first_byte: None,
         user_agent: None,
         upgraded: false,

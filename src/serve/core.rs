@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Version};
 use slab::Slab;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use super::body::RequestBody;
@@ -82,6 +82,8 @@ pub struct Core {
     pub load: Arc<Load>,
     /// Our name in Via.
     pub via: Via,
+    /// Rung when a new snapshot is in force: what waits for an upstream may find it elsewhere.
+    pub news: Notify,
     now: Cell<Instant>,
     epoch: Instant,
     connections: RefCell<Slab<Rc<Connection>>>,
@@ -129,6 +131,7 @@ impl Core {
             counts: Arc::clone(&plant.counts),
             load,
             via: Via::new(&plant.via),
+            news: Notify::new(),
             now: Cell::new(now),
             epoch: now,
             connections: RefCell::default(),
@@ -198,7 +201,7 @@ impl Core {
         self.log.flush();
         if tick.is_multiple_of(5 * SECOND) {
             let snapshot = self.cell.load();
-            self.pool.sweep(now, |target| snapshot.targets.iter().any(|served| served.id == target));
+            self.pool.sweep(now, |lane| snapshot.lanes.binary_search(&lane).is_ok());
         }
     }
 
@@ -228,6 +231,7 @@ impl Core {
                 connection.close(self.tick());
             }
         }
+        self.news.notify_waiters();
     }
 
     async fn cut_all(&self) {

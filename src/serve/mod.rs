@@ -19,6 +19,7 @@ mod replay;
 mod request;
 mod respond;
 mod sealing;
+mod search;
 mod tunnel;
 
 pub use core::{Cores, Plant};

@@ -13,6 +13,7 @@ mod quota;
 mod route;
 mod spellings;
 mod table;
+mod targets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub use cell::{ChallengeBoard, Publisher, Shown, SnapshotCell};
 pub use challenges::{CHALLENGE_PATH, Challenges, Proof};
 pub use classes::{AddressClass, AddressRange, address_classes};
 pub use compile::{Parts, compile};
-pub use decide::{Decision, Facts, Verdict, decide};
+pub use decide::{Decision, Facts, Rewrite, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
 pub use expect::{Broken, broken_promises, is_turned_away};
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub awaits_containers: bool,
     /// Every target that some route leads to.
     pub targets: Vec<Arc<Target>>,
+    /// The ids of all their lanes, sorted.
+    pub lanes: Vec<u64>,
 }
 
 impl Snapshot {

@@ -7,6 +7,7 @@ mod certificates;
 mod escape;
 mod exposition;
 mod logging;
+mod members;
 mod metrics;
 mod process;
 mod readiness;
@@ -17,6 +18,9 @@ pub use access_line::AccessRecord;
 pub use access_log::{AccessLog, AccessLogError, CoreLog, Losses, Sink};
 pub use certificates::CertificateWork;
 pub use logging::start_logging;
-pub use metrics::{CertificateMetric, ContainerCounts, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
+pub use members::MemberMetrics;
+pub use metrics::{
+    CertificateMetric, ContainerCounts, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics,
+};
 pub use readiness::{Pending, Readiness};
 pub use request_id::{RequestId, RequestIdError};

@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::target::{Target, TargetTls, Upstream};
+use super::member::Member;
+use super::target::{Lane, TargetTls};
 use super::wire::{Wire, poll_write_pieces};
 use crate::cert::{UpstreamTlsFailure, explain_failure};
 use crate::model::Refusal;
@@ -65,20 +66,20 @@ pub enum Connected {
 }
 
 /// Opens a connection, and says what is to be spoken on it: at most `most`.
-pub async fn connect(target: &Target, most: Protocol) -> Result<(Connected, Protocol), UpstreamError> {
-    let upstream = &target.upstream;
-    let opened = connect_tcp(upstream).await;
+pub async fn connect(lane: &Lane, most: Protocol) -> Result<(Connected, Protocol), UpstreamError> {
+    let member = &lane.member;
+    let opened = connect_tcp(member).await;
     if opened.is_err() {
-        upstream.stale.notify_one();
+        member.stale.notify_one();
     }
     let stream = opened?;
-    match &target.tls {
+    match &lane.tls {
         None => {
-            let spoken = if target.may_speak_http2() { most } else { Protocol::Http1 };
+            let spoken = if lane.may_speak_http2 { most } else { Protocol::Http1 };
             Ok((Connected::Plain(stream), spoken))
         }
         Some(tls) => {
-            let stream = handshake(stream, tls, upstream, most).await?;
+            let stream = handshake(stream, tls, member, most).await?;
             let spoken = match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Protocol::Http2,
                 _ => Protocol::Http1,
@@ -88,17 +89,15 @@ pub async fn connect(target: &Target, most: Protocol) -> Result<(Connected, Prot
     }
 }
 
-async fn connect_tcp(upstream: &Upstream) -> Result<Wire, UpstreamError> {
-    match tokio::time::timeout(CONNECT, connect_any(upstream)).await {
+async fn connect_tcp(member: &Member) -> Result<Wire, UpstreamError> {
+    match tokio::time::timeout(CONNECT, connect_any(member)).await {
         Ok(outcome) => outcome,
-        Err(_) => {
-            Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", upstream.key.endpoint)))
-        }
+        Err(_) => Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", member.endpoint))),
     }
 }
 
-async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
-    let addresses = upstream.resolved().await;
+async fn connect_any(member: &Member) -> Result<Wire, UpstreamError> {
+    let addresses = member.resolved().await;
     let mut last = None;
     for address in addresses.iter() {
         match TcpStream::connect(address).await {
@@ -112,7 +111,7 @@ async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
         }
     }
     let Some((address, error)) = last else {
-        let detail = format!("{}: the name does not resolve", upstream.key.endpoint);
+        let detail = format!("{}: the name does not resolve", member.endpoint);
         return Err(away(Refusal::UpstreamUnresolved, detail));
     };
     let refusal = match error.kind() {
@@ -134,10 +133,10 @@ fn watch(stream: &TcpStream) {
 async fn handshake(
     stream: Wire,
     tls: &TargetTls,
-    upstream: &Upstream,
+    member: &Member,
     most: Protocol,
 ) -> Result<TlsStream<Wire>, UpstreamError> {
-    let endpoint = &upstream.key.endpoint;
+    let endpoint = &member.endpoint;
     let config = match &tls.config {
         Ok(config) if most == Protocol::Http1 && config.alpn_protocols.len() > 1 => {
             let mut only = ClientConfig::clone(config);

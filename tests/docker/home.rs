@@ -126,7 +126,8 @@ fn one_gateway_behind_another_serves_local_and_public_names_over_verified_tls() 
         let records = inner.records_of("/").await;
         assert!(records.iter().any(|record| record["client"] == "203.0.113.9"), "{records:?}");
         // What has no public name cannot be reached that way, and the guest sees nothing.
-        let other = outer.client().at(Door::Tunnel).get("sonarr.home.test/").header("CF-Connecting-IP", "203.0.113.9").await;
+        let other =
+            outer.client().at(Door::Tunnel).get("sonarr.home.test/").header("CF-Connecting-IP", "203.0.113.9").await;
         assert_eq!(other.status, 404);
         assert_eq!(outer.client().from(GUEST).get("nextcloud.home.test/").await.status, 403);
     });

@@ -37,7 +37,11 @@ fn the_name_of_a_container_that_is_gone_is_not_unknown_and_its_requests_wait_for
         gateway.logs("container app: away: app.home.test").await;
         assert_eq!(gateway.get("app.home.test/").await.refusal(), (503, "upstream-absent"));
         engine.docker(&["rm", "app"]);
-        assert_eq!(gateway.get("app.home.test/").await.refusal(), (503, "upstream-absent"), "removed, and still remembered");
+        assert_eq!(
+            gateway.get("app.home.test/").await.refusal(),
+            (503, "upstream-absent"),
+            "removed, and still remembered"
+        );
         assert_eq!(gateway.get("other.home.test/").await.refusal(), (404, "no-route"));
 
         // With `hold` a request that comes meanwhile is answered by the new one, wherever it is.

@@ -28,6 +28,13 @@ impl Containers {
         }
     }
 
+    /// What was seen before the follower began.
+    pub(super) fn learn(&mut self, inventory: Option<Arc<Inventory>>) {
+        if self.follower.is_some() {
+            self.known.inventory = inventory;
+        }
+    }
+
     /// What is known of the engine's containers.
     pub(super) fn inventory(&self) -> Option<Arc<Inventory>> {
         self.known.inventory.clone()
@@ -40,7 +47,12 @@ impl Control {
         let wanted = self.config.docker.as_ref();
         let containers = &mut self.containers;
         // Only what names the engine, or how it is reached, makes it another one.
-        let way = |spec: &DockerSpec| (spec.socket.value.clone(), [&spec.ca, &spec.cert, &spec.key].map(|path| path.as_ref().map(|path| path.value.clone())));
+        let way = |spec: &DockerSpec| {
+            (
+                spec.socket.value.clone(),
+                [&spec.ca, &spec.cert, &spec.key].map(|path| path.as_ref().map(|path| path.value.clone())),
+            )
+        };
         let followed = containers.follower.as_ref().map(|(spec, _)| way(spec));
         if wanted.map(way) != followed {
             containers.known = Known::default();

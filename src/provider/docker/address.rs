@@ -60,10 +60,13 @@ fn of_owner(owner: &Container, port: u16, considered: &[&str], inventory: &Inven
         owner.networks.iter().filter(|at| &*at.network != "ingress").filter(is_considered).collect();
     for at in &candidates {
         if let Some(address) = direct(at, inventory) {
-            let others: Vec<&str> = candidates.iter().map(|other| &*other.network).filter(|n| *n != &*at.network).collect();
+            let others: Vec<&str> =
+                candidates.iter().map(|other| &*other.network).filter(|n| *n != &*at.network).collect();
             let why = match others.as_slice() {
                 [] => format!("on {}", at.network),
-                others => format!("on {}, the first by name that we are on too (also on {})", at.network, others.join(", ")),
+                others => {
+                    format!("on {}, the first by name that we are on too (also on {})", at.network, others.join(", "))
+                }
             };
             return Reached { address: Some(SocketAddr::new(address, port)), why };
         }

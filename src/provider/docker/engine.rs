@@ -222,7 +222,8 @@ fn tls_config([ca, cert, key]: [Option<&Path>; 3], roots: &SystemRoots) -> Resul
         .and_then(Iterator::collect)
         .map_err(|error| format!("{}: {error}", cert.display()))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
-    let pair = CertifiedKey::from_der(chain, private, crypto()).map_err(|error| format!("{}: {error}", cert.display()))?;
+    let pair =
+        CertifiedKey::from_der(chain, private, crypto()).map_err(|error| format!("{}: {error}", cert.display()))?;
     let mut config = (*config).clone();
     config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
     Ok(Arc::new(config))

@@ -148,9 +148,10 @@ impl Inventory {
     pub fn ourselves(&self) -> Option<&Arc<Container>> {
         let ours = |address: IpAddr| !address.is_loopback() && self.surroundings.addresses.contains(&address);
         self.containers.iter().filter(|container| container.is_running()).find(|container| {
-            container.networks.iter().any(|at| {
-                at.v4.is_some_and(|v4| ours(IpAddr::V4(v4))) || at.v6.is_some_and(|v6| ours(IpAddr::V6(v6)))
-            })
+            container
+                .networks
+                .iter()
+                .any(|at| at.v4.is_some_and(|v4| ours(IpAddr::V4(v4))) || at.v6.is_some_and(|v6| ours(IpAddr::V6(v6))))
         })
     }
 

@@ -13,19 +13,26 @@ use crate::model::{Endpoint, HostName, HostPattern, PathPattern, parse_duration,
 
 /// Every label, without its prefix; the table in docs/docker.md has the same rows.
 pub const LABELS: [&str; 15] = [
-    "route", "to", "path", "strip", "public", "allow", "hold", "balance", "max_body", "idle", "hsts", "log_query",
-    "tls_name", "verify", "pin",
+    "route",
+    "to",
+    "path",
+    "strip",
+    "public",
+    "allow",
+    "hold",
+    "balance",
+    "max_body",
+    "idle",
+    "hsts",
+    "log_query",
+    "tls_name",
+    "verify",
+    "pin",
 ];
 
 /// Words from elsewhere, and what they are called here.
-const HINTS: [(&str, &str); 6] = [
-    ("host", "route"),
-    ("port", "to"),
-    ("enable", "route"),
-    ("name", "route"),
-    ("url", "to"),
-    ("network", "allow"),
-];
+const HINTS: [(&str, &str); 6] =
+    [("host", "route"), ("port", "to"), ("enable", "route"), ("name", "route"), ("url", "to"), ("network", "allow")];
 
 /// Whether a container asks for a route in these words.
 pub fn is_spoken_by(container: &Container) -> bool {
@@ -39,7 +46,8 @@ pub fn is_spoken_by(container: &Container) -> bool {
 pub fn read(container: &Container, domain: Option<&HostName>) -> Result<Wishes, String> {
     check_words(container)?;
     let label = |name: &str| container.setting(&format!("{OWN_PREFIX}{name}"));
-    let route = label("route").ok_or("it has doorward.* labels, but no doorward.route: write the name that it answers for")?;
+    let route =
+        label("route").ok_or("it has doorward.* labels, but no doorward.route: write the name that it answers for")?;
     let To { port, proto, elsewhere } = label("to").map(read_to).transpose()?.unwrap_or_default();
     let path = label("path").map(read_path).transpose()?;
     let strip = flag("strip", label("strip"))?;
@@ -114,8 +122,9 @@ struct To {
 }
 
 fn read_path(text: &str) -> Result<PathPattern, String> {
-    PathPattern::parse(text)
-        .ok_or_else(|| format!("doorward.path is `{}`; write `/app/*` for all below it, or `/app` for this alone", cut(text)))
+    PathPattern::parse(text).ok_or_else(|| {
+        format!("doorward.path is `{}`; write `/app/*` for all below it, or `/app` for this alone", cut(text))
+    })
 }
 
 fn read_host(name: &str, domain: Option<&HostName>) -> Result<HostPattern, String> {

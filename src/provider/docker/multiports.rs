@@ -55,7 +55,11 @@ fn places(name: &str, paths: &Value, notes: &mut Vec<String>) -> Result<Vec<Plac
         } else if key.starts_with('/') {
             places.push(one_place(name, key, value, notes)?);
         } else {
-            notes.push(format!("{WORD}: `{}` of `{}` is neither a path nor a port, and has no effect", cut(key), cut(name)));
+            notes.push(format!(
+                "{WORD}: `{}` of `{}` is neither a path nor a port, and has no effect",
+                cut(key),
+                cut(name)
+            ));
         }
     }
     if places.is_empty() {

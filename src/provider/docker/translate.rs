@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use super::address::{Reached, choose, default_port};
 use super::inventory::{Container, Health, Inventory, State};
+use super::labels;
 use super::verdict::{Kind, Lead, Verdict};
 use super::vocabulary;
 use super::wishes::{Place, Wishes};
-use super::labels;
 use crate::config::{Config, DockerSpec, RouteSpec};
 
 /// What the containers come to.
@@ -85,7 +85,9 @@ fn wishes_of(container: &Container, docker: &DockerSpec, config: &Config) -> Opt
 
 fn readiness(container: &Container, docker: &DockerSpec) -> Readiness {
     match &container.state {
-        State::Running(Health::Starting) if docker.health_wait => Readiness::Waiting("its health check has not passed yet"),
+        State::Running(Health::Starting) if docker.health_wait => {
+            Readiness::Waiting("its health check has not passed yet")
+        }
         State::Running(Health::Unhealthy) if docker.health_wait => Readiness::Waiting("its health check fails"),
         State::Running(_) => Readiness::Ready,
         State::Paused => Readiness::Away("paused".to_owned()),

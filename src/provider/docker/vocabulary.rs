@@ -37,21 +37,42 @@ const NOT_CARRIED: [(&str, &str); 22] = [
     ("NON_GET_REDIRECT", "the redirect to https is always 308, which keeps the method"),
     ("SSL_POLICY", "there is one policy, TLS 1.2 and 1.3 as Mozilla's `intermediate`, and nothing to choose"),
     ("CERT_NAME", "certificates are chosen by the names they cover; put the files into a `[cert.<id>]`"),
-    ("TRUST_DEFAULT_CERT", "there is no default certificate to trust: each name has one that covers it, or the local CA's"),
+    (
+        "TRUST_DEFAULT_CERT",
+        "there is no default certificate to trust: each name has one that covers it, or the local CA's",
+    ),
     ("ENABLE_HTTP_ON_MISSING_CERT", "a name is never served without TLS because a certificate is missing"),
     ("ACME_HTTP_CHALLENGE_LOCATION", "Doorward answers challenges itself, before any route"),
     ("SERVER_TOKENS", "nothing is told about the server"),
-    ("LETSENCRYPT_HOST", "certificates are ordered in the file: `[cert.<id>]` with `names`; a wildcard covers every container"),
-    ("ACME_HOST", "certificates are ordered in the file: `[cert.<id>]` with `names`; a wildcard covers every container"),
+    (
+        "LETSENCRYPT_HOST",
+        "certificates are ordered in the file: `[cert.<id>]` with `names`; a wildcard covers every container",
+    ),
+    (
+        "ACME_HOST",
+        "certificates are ordered in the file: `[cert.<id>]` with `names`; a wildcard covers every container",
+    ),
     ("LETSENCRYPT_EMAIL", "write `email` into the `[cert.<id>]`"),
     ("ACME_EMAIL", "write `email` into the `[cert.<id>]`"),
     ("com.github.nginx-proxy.nginx-proxy.keepalive", "idle connections are always kept and reused"),
     ("com.github.nginx-proxy.nginx-proxy.http2.enable", "HTTP/2 is always offered to clients"),
     ("com.github.nginx-proxy.nginx-proxy.http3.enable", "HTTP/3 is not spoken to clients yet"),
-    ("com.github.nginx-proxy.nginx-proxy.ssl_verify_client", "client certificates are not asked for; use `allow` and networks"),
-    ("com.github.nginx-proxy.nginx-proxy.non-get-redirect", "the redirect to https is always 308, which keeps the method"),
-    ("com.github.nginx-proxy.nginx-proxy.trust-default-cert", "each name has a certificate that covers it, or the local CA's"),
-    ("com.github.nginx-proxy.nginx-proxy.debug-endpoint", "`doorward docker` and `doorward routes` tell what is in force"),
+    (
+        "com.github.nginx-proxy.nginx-proxy.ssl_verify_client",
+        "client certificates are not asked for; use `allow` and networks",
+    ),
+    (
+        "com.github.nginx-proxy.nginx-proxy.non-get-redirect",
+        "the redirect to https is always 308, which keeps the method",
+    ),
+    (
+        "com.github.nginx-proxy.nginx-proxy.trust-default-cert",
+        "each name has a certificate that covers it, or the local CA's",
+    ),
+    (
+        "com.github.nginx-proxy.nginx-proxy.debug-endpoint",
+        "`doorward docker` and `doorward routes` tell what is in force",
+    ),
     ("com.github.nginx-proxy.nginx-proxy.sha1-upstream-name", "an upstream's name is the container's"),
 ];
 
@@ -195,7 +216,10 @@ fn terms(container: &Container, notes: &mut Vec<String>) -> Terms {
         Some(other) => {
             // Whoever wrote this wanted a limit.
             terms.allow = Some(Vec::new());
-            notes.push(format!("NETWORK_ACCESS is `{}`, which is neither internal nor external: nobody enters", cut(other)));
+            notes.push(format!(
+                "NETWORK_ACCESS is `{}`, which is neither internal nor external: nobody enters",
+                cut(other)
+            ));
         }
     }
     terms.schemes = match container.setting("HTTPS_METHOD") {

@@ -53,7 +53,10 @@ fn a_container_in_anothers_network_is_reached_at_the_others_address() {
     assert_eq!(address.as_deref(), Some("172.21.0.2:80"));
     assert_eq!(why, "on mediarr-net, the network of gluetun");
     let (address, why) = reached(within("0123456789abcdef"), vec![gluetun.clone()]);
-    assert_eq!((address, why.as_str()), (None, "it uses the network of container 0123456789ab, which is gone; create it anew"));
+    assert_eq!(
+        (address, why.as_str()),
+        (None, "it uses the network of container 0123456789ab, which is gone; create it anew")
+    );
     let stopped = changed("gluetun", &[], &[], |answer| answer["State"]["Status"] = json!("exited"));
     let (address, why) = reached(within(&stopped.id), vec![stopped]);
     assert_eq!((address, why.as_str()), (None, "it uses the network of gluetun, which is not running"));
@@ -98,7 +101,8 @@ fn in_a_container_of_our_own_only_shared_networks_count() {
 fn without_a_shared_network_a_published_port_is_taken() {
     let publishing = |host: &str| {
         changed("x", &[("elsewhere", "10.99.0.7")], &[("VIRTUAL_PORT", "80")], |answer| {
-            answer["NetworkSettings"]["Ports"] = json!({"80/tcp": [{"HostIp": host, "HostPort": "8099"}], "81/tcp": null});
+            answer["NetworkSettings"]["Ports"] =
+                json!({"80/tcp": [{"HostIp": host, "HostPort": "8099"}], "81/tcp": null});
         })
     };
     let (address, why) = reached(publishing("0.0.0.0"), vec![]);

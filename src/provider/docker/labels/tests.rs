@@ -19,7 +19,10 @@ fn a_short_name_stands_below_the_domain() {
         wishes.sites.iter().map(|site| site.host.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(hosts("photos"), ["photos.home.test"]);
-    assert_eq!(hosts("photos, pics.example.com *.dev.home.test"), ["photos.home.test", "pics.example.com", "*.dev.home.test"]);
+    assert_eq!(
+        hosts("photos, pics.example.com *.dev.home.test"),
+        ["photos.home.test", "pics.example.com", "*.dev.home.test"]
+    );
     let container = running("x", &[], &[("doorward.route", "photos")]);
     assert!(read(&container, None).unwrap_err().contains("no `domain`"));
 }
@@ -49,7 +52,10 @@ fn every_label_of_the_table_is_read() {
     assert_eq!(place.path.as_ref().unwrap().to_string(), "/app/*");
     let Terms { allow, public, hold, max_body, idle, hsts, log_query, tls_name, verify, pin, balance, schemes: _ } =
         wishes.terms;
-    assert_eq!((allow.unwrap().len(), public.len(), hold, idle), (3, 1, Some(std::time::Duration::from_secs(30)), hold));
+    assert_eq!(
+        (allow.unwrap().len(), public.len(), hold, idle),
+        (3, 1, Some(std::time::Duration::from_secs(30)), hold)
+    );
     assert_eq!((max_body, hsts.unwrap().as_secs()), (Some(50 << 20), 180 * 86_400));
     assert!(log_query && verify && tls_name.is_some() && pin.is_some());
     assert_eq!(balance, Balance::Sticky);

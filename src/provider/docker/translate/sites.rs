@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::inventory::Inventory;
 use super::super::wishes::{Place, Proto, Site, Terms};
 use super::{Asking, Kind, Readiness, Verdict, allow, lead, reach};
 use crate::config::{
-    ActionSpec, Config, DockerSpec, HeadersSpec, Located, Origin, PathSpec, QuotaSpec, RouteSpec, Span, TargetSpec, ToSpec, VerifySpec,
+    ActionSpec, Config, DockerSpec, HeadersSpec, Located, Origin, PathSpec, QuotaSpec, RouteSpec, Span, TargetSpec,
+    ToSpec, VerifySpec,
 };
-use super::super::inventory::Inventory;
 use crate::model::{Endpoint, EndpointHost, HostName, HostPattern, Scheme};
 
 /// One container's claim on a name.
@@ -32,7 +33,8 @@ pub(super) fn routes(
     asking: &[Asking<'_>],
     verdicts: &mut [Verdict],
 ) -> Vec<RouteSpec> {
-    let mut hosts: Vec<&HostPattern> = asking.iter().flat_map(|one| one.wishes.sites.iter().map(|site| &site.host)).collect();
+    let mut hosts: Vec<&HostPattern> =
+        asking.iter().flat_map(|one| one.wishes.sites.iter().map(|site| &site.host)).collect();
     // In the order of their names: a container made anew moves nothing.
     hosts.sort_by_cached_key(ToString::to_string);
     hosts.dedup();
@@ -193,11 +195,7 @@ fn scheme(proto: Proto) -> Scheme {
 fn contradiction(first: &Place, older: &Asking<'_>, place: &Place, younger: &Asking<'_>) -> Option<String> {
     let (a, b) = (&older.container.name, &younger.container.name);
     if first.proto != place.proto {
-        return Some(format!(
-            "{a} says {}, {b} says {}: using {a}",
-            first.proto.as_str(),
-            place.proto.as_str()
-        ));
+        return Some(format!("{a} says {}, {b} says {}: using {a}", first.proto.as_str(), place.proto.as_str()));
     }
     if first.replace != place.replace {
         let shown = |place: &Place| place.replace.as_ref().map_or("nothing".to_owned(), |text| format!("`{text}`"));

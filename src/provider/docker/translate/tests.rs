@@ -120,7 +120,8 @@ fn a_container_with_a_health_check_waits_for_it_if_the_file_says_so() {
     assert_eq!(verdict(&starting, "sonarr"), "waiting: sonarr.home.test; its health check has not passed yet");
     let unwell = translated("", vec![checked("unhealthy")]);
     assert_eq!(verdict(&unwell, "sonarr"), "waiting: sonarr.home.test; its health check fails");
-    for (docker, status) in [("", "healthy"), ("health = \"ignore\"", "starting"), ("health = \"ignore\"", "unhealthy")] {
+    for (docker, status) in [("", "healthy"), ("health = \"ignore\"", "starting"), ("health = \"ignore\"", "unhealthy")]
+    {
         let routed = translated(docker, vec![checked(status)]);
         assert_eq!(routes(&routed), ["sonarr = sonarr.home.test: http://172.21.0.7"], "{docker} {status}");
     }
@@ -174,10 +175,8 @@ fn of_containers_that_disagree_the_older_that_runs_counts_and_both_are_told() {
     assert_eq!(routes(&translation), ["web = web.home.test: http://172.18.0.6"]);
     assert_eq!(verdict(&translation, "a"), "conflict: b says http, a says https: using b");
     assert_eq!(notes(&translation, "b"), ["b says http, a says https: using b"]);
-    let translation = translated(
-        "",
-        vec![made("a", "172.18.0.5", new, "https", "running"), made("b", "", old, "http", "exited")],
-    );
+    let translation =
+        translated("", vec![made("a", "172.18.0.5", new, "https", "running"), made("b", "", old, "http", "exited")]);
     assert_eq!(routes(&translation), ["web = web.home.test: https://172.18.0.5:80"], "one that is away says nothing");
 }
 
@@ -288,7 +287,10 @@ fn only_the_vocabularies_that_the_file_names_are_spoken() {
         ]
     };
     assert_eq!(routes(&translated("", containers())).len(), 2);
-    assert_eq!(routes(&translated("speak = \"nginx-proxy\"", containers())), ["sonarr = sonarr.home.test: http://172.21.0.7"]);
+    assert_eq!(
+        routes(&translated("speak = \"nginx-proxy\"", containers())),
+        ["sonarr = sonarr.home.test: http://172.21.0.7"]
+    );
     assert_eq!(routes(&translated("speak = \"doorward\"", containers())), ["own = own.home.test: http://172.18.0.9"]);
 }
 
@@ -314,7 +316,11 @@ fn every_verdict_reads_well_in_80_columns() {
         "",
         vec![
             sonarr(&[("VIRTUAL_HOST", "sonarr.home.test,tv.example.com"), (long, "internal")]),
-            running("nextcloud", &[("home-net", "172.18.0.9"), ("mediarr-net", "172.21.0.9")], &[("VIRTUAL_HOST", "cloud.home.test")]),
+            running(
+                "nextcloud",
+                &[("home-net", "172.18.0.9"), ("mediarr-net", "172.21.0.9")],
+                &[("VIRTUAL_HOST", "cloud.home.test")],
+            ),
             running("unifi", &[("unifi_macvlan", "192.168.8.206")], &[("VIRTUAL_HOST", "unifi.home.test")]),
             running("gluetun", &[("mediarr-net", "172.21.0.2")], &[]),
             changed("healthy", &[("home-net", "172.18.0.4")], &[("VIRTUAL_HOST", "healthy.home.test")], |answer| {
@@ -328,12 +334,12 @@ fn every_verdict_reads_well_in_80_columns() {
     let expected = "\
 CONTAINER  VERDICT
 nextcloud  routed      cloud.home.test
-                       -> http://172.18.0.9:80
+                       -> http://172.18.0.9
                        on home-net, the first by name that we are on too (also
                        on mediarr-net)
 sonarr     routed      sonarr.home.test
                        tv.example.com
-                       -> http://172.21.0.7:80
+                       -> http://172.21.0.7
                        on mediarr-net
                        ! NETWORK_ACCESS=internal means every private address, a
                        guest network too; doorward.allow names networks
