@@ -35,7 +35,9 @@ pub struct Search<'a> {
     exchange: &'a Exchange,
     client: Client,
     most: Protocol,
-    target: Arc<Target>,
+    decided: &'a Arc<Target>,
+    /// Where a newer snapshot leads instead.
+    moved: Option<Arc<Target>>,
     lane: usize,
     tried: Vec<usize>,
     /// Whether some of what was tried is away, rather than wrong.
@@ -46,12 +48,13 @@ pub struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// The search for a member of the target that the exchange was decided to go to.
-    pub fn new(exchange: &'a Exchange, target: &Arc<Target>, client: Client, most: Protocol) -> Search<'a> {
+    pub fn new(exchange: &'a Exchange, decided: &'a Arc<Target>, client: Client, most: Protocol) -> Search<'a> {
         Search {
             exchange,
             client,
             most,
-            target: Arc::clone(target),
+            decided,
+            moved: None,
             lane: 0,
             tried: Vec::new(),
             is_any_away: false,
@@ -60,14 +63,18 @@ impl<'a> Search<'a> {
         }
     }
 
+    fn target(&self) -> &Arc<Target> {
+        self.moved.as_ref().unwrap_or(self.decided)
+    }
+
     /// The lane that was found last.
     pub fn lane(&self) -> Option<&Arc<Lane>> {
-        self.target.lanes.get(self.lane)
+        self.target().lanes.get(self.lane)
     }
 
     /// The upstream that is searched.
     pub fn upstream(&self) -> &Upstream {
-        &self.target.upstream
+        &self.target().upstream
     }
 
     /// Where the request is, for messages.
@@ -77,7 +84,7 @@ impl<'a> Search<'a> {
 
     /// Whether the request may go to another member when this one fails.
     pub fn has_others(&self) -> bool {
-        self.target.lanes.len() > 1
+        self.target().lanes.len() > 1
     }
 
     /// Whether requests wait for this upstream while it is away.
@@ -94,8 +101,9 @@ impl<'a> Search<'a> {
                 continue;
             };
             self.lane = at;
-            self.exchange.ask(&self.target, at);
-            let lane = &self.target.lanes[at];
+            let target = self.target();
+            self.exchange.ask(target, at);
+            let lane = &target.lanes[at];
             let pooled = if is_fresh { None } else { pooled(self.exchange, lane, self.most) };
             if let Some(sender) = pooled {
                 return Ok(Found { sender, is_reused: true });
@@ -109,10 +117,10 @@ impl<'a> Search<'a> {
 
     /// The lane to try. While somebody asks every quarter of a second whether the upstream is back, nobody else need to.
     fn choose(&self) -> Option<usize> {
-        if self.upstream().hold.is_away() && !self.target.has_another(&self.tried) {
+        if self.upstream().hold.is_away() && !self.target().has_another(&self.tried) {
             return None;
         }
-        self.target.choose(self.client, &self.tried)
+        self.target().choose(self.client, &self.tried)
     }
 
     /// The member did not take the request: others come first for a while, and this request does not come back to it.
@@ -133,15 +141,16 @@ impl<'a> Search<'a> {
 
     /// Nothing is left to try: a newer snapshot may know better, or the upstream is waited for.
     async fn wait(&mut self) -> Result<(), Refused> {
-        if let Some(newer) = self.moved() {
+        if let Some(newer) = self.newer() {
             self.start_again(newer);
             return Ok(());
         }
         let is_worth_it = self.tried.is_empty() || self.is_any_away;
         let Some(hold) = self.upstream().key.hold.filter(|_| is_worth_it) else {
-            return Err(self.last.take().unwrap_or_else(|| {
-                self.target.upstream.metrics.failed(Refusal::UpstreamAbsent);
-                (Refusal::UpstreamAbsent, self.target.upstream.place().into())
+            let last = self.last.take();
+            return Err(last.unwrap_or_else(|| {
+                self.upstream().metrics.failed(Refusal::UpstreamAbsent);
+                (Refusal::UpstreamAbsent, self.upstream().place().into())
             }));
         };
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + hold);
@@ -152,19 +161,20 @@ impl<'a> Search<'a> {
 
     /// Waits until the upstream is back, or a newer snapshot sends the request somewhere else.
     async fn until_back(&self, deadline: Instant) -> Result<Arc<Target>, Refused> {
-        let waited = self.target.wait_until_back(deadline);
+        let target = self.target();
+        let waited = target.wait_until_back(deadline);
         tokio::pin!(waited);
         loop {
             let news = self.exchange.core.news.notified();
             tokio::pin!(news);
             // Registered before the look, so that nothing is published between the two unseen.
             news.as_mut().enable();
-            if let Some(newer) = self.moved() {
+            if let Some(newer) = self.newer() {
                 return Ok(newer);
             }
             tokio::select! {
                 outcome = &mut waited => {
-                    return outcome.map(|()| Arc::clone(&self.target)).map_err(|why| self.given_up(why));
+                    return outcome.map(|()| Arc::clone(target)).map_err(|why| self.given_up(why));
                 }
                 () = news => {}
             }
@@ -182,12 +192,12 @@ impl<'a> Search<'a> {
     }
 
     /// Where the snapshot in force sends this request, if that is somewhere else by now.
-    fn moved(&self) -> Option<Arc<Target>> {
-        request::target_now(self.exchange).filter(|now| !Arc::ptr_eq(now, &self.target))
+    fn newer(&self) -> Option<Arc<Target>> {
+        request::target_now(self.exchange).filter(|now| !Arc::ptr_eq(now, self.target()))
     }
 
     fn start_again(&mut self, target: Arc<Target>) {
-        self.target = target;
+        self.moved = Some(target);
         self.tried.clear();
         self.is_any_away = false;
     }

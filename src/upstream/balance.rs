@@ -54,12 +54,14 @@ impl Target {
 
     fn choose_among(&self, client: Client, may_serve: impl Fn(usize) -> bool) -> Option<usize> {
         let count = self.lanes.len();
-        if !(0..count).any(&may_serve) {
+        let able = (0..count).filter(|&at| may_serve(at)).count();
+        if able == 0 {
             return None;
         }
+        // Turns go round among those that may serve, so that nobody takes over all of a neighbour that fails.
         let in_turn = |turns: &AtomicUsize| {
-            let first = turns.fetch_add(1, Ordering::Relaxed);
-            (0..count).map(move |step| first.wrapping_add(step) % count).filter(|&at| may_serve(at))
+            let first = turns.fetch_add(1, Ordering::Relaxed) % able;
+            (0..count).filter(|&at| may_serve(at)).cycle().skip(first).take(able)
         };
         match &self.upstream.choice {
             Choice::Turns(turns) => in_turn(turns).next(),

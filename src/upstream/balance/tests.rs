@@ -39,6 +39,9 @@ fn turns_go_round() {
     let shop = target(Balance::RoundRobin, &THREE);
     let chosen: Vec<_> = (0..6).map(|_| shop.choose(Client::Unknown, &[]).unwrap()).collect();
     assert_eq!(chosen, [0, 1, 2, 0, 1, 2]);
+    shop.lanes[0].member.health.fail();
+    let chosen: Vec<_> = (0..6).map(|_| shop.choose(Client::Unknown, &[]).unwrap()).collect();
+    assert_eq!(chosen, [1, 2, 1, 2, 1, 2], "nobody takes over all of a neighbour");
 }
 
 #[test]
