@@ -19,7 +19,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::arrival::Arrival;
-use super::containers::first_look;
 use super::load::{Ingredients, Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
 use super::{AppError, RunOptions, Running, limits, table};
@@ -111,8 +110,7 @@ impl Control {
             metrics: Arc::clone(&metrics),
             first_generation: arrival.first_generation(),
         });
-        let known = if workshop.overlay.is_some() { None } else { first_look(&workshop.path) };
-        let prepared = workshop.prepare(None, known.clone())?;
+        let (prepared, known) = workshop.begin()?;
         let Prepared { snapshot, config, source, warnings, notices, local_ca, files, containers } = prepared;
         tell(&warnings, &notices, &config);
         let bound = bind_all(&snapshot, &[], None, &mut arrival.inherited)?;
@@ -174,8 +172,7 @@ impl Control {
         control.put_to_use(bound, &[]);
         control.metrics.set_generation(control.cell.load().generation);
         control.after_publishing();
-        control.keep_containers(containers);
-        control.containers.learn(known);
+        control.begin_containers(containers, known);
         tokio::spawn(heartbeat::watch(control.cores.clone(), control.supervisor.clone()));
         Ok(control)
     }

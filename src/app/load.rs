@@ -8,6 +8,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::Overlay;
+use super::containers::first_look;
 use crate::acme::CertFolder;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
 use crate::config::{
@@ -100,6 +101,12 @@ fn not_tested_yet(broken: &Broken<'_>, source: &Source) -> Diagnostic {
 }
 
 impl Workshop {
+    /// The first snapshot, with the containers that the engine has, if it says so in time.
+    pub fn begin(&self) -> Result<(Prepared, Option<Arc<Inventory>>), Faults> {
+        let known = if self.overlay.is_some() { None } else { first_look(&self.path) };
+        Ok((self.prepare(None, known.clone())?, known))
+    }
+
     /// Reads the file and makes a snapshot of it.
     pub fn prepare(&self, previous: Option<&Snapshot>, containers: Option<Arc<Inventory>>) -> Result<Prepared, Faults> {
         let Checked { mut config, warnings, source } = config::load(&self.path)?;

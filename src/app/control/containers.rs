@@ -28,13 +28,6 @@ impl Containers {
         }
     }
 
-    /// What was seen before the follower began.
-    pub(super) fn learn(&mut self, inventory: Option<Arc<Inventory>>) {
-        if self.follower.is_some() {
-            self.known.inventory = inventory;
-        }
-    }
-
     /// What is known of the engine's containers.
     pub(super) fn inventory(&self) -> Option<Arc<Inventory>> {
         self.known.inventory.clone()
@@ -42,6 +35,14 @@ impl Containers {
 }
 
 impl Control {
+    /// The same at the start, where the engine was looked at before it is followed.
+    pub(super) fn begin_containers(&mut self, translation: Translation, seen: Option<Arc<Inventory>>) {
+        self.keep_containers(translation);
+        if self.containers.follower.is_some() {
+            self.containers.known.inventory = seen;
+        }
+    }
+
     /// Follows the engine that the file in force names, and no other.
     pub(super) fn keep_containers(&mut self, translation: Translation) {
         let wanted = self.config.docker.as_ref();
