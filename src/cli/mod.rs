@@ -4,6 +4,7 @@
 
 mod cert;
 mod check;
+mod compare;
 mod demo;
 mod docker;
 mod doctor;
@@ -15,6 +16,7 @@ mod overlay;
 mod places;
 mod run;
 mod screen;
+mod trust;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,6 +69,10 @@ enum Order {
     Docker(DockerWords),
     /// Write what another proxy serves as a routes.toml, to standard output
     Import(ImportWords),
+    /// Ask two proxies for the same, and show what is different
+    Compare(CompareWords),
+    /// Show the certificate of an upstream, and pin it in the file
+    Trust(TrustWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
     /// Say which version this is
@@ -249,6 +255,62 @@ enum ImportOrder {
         #[arg(value_name = "PATH")]
         path: PathBuf,
     },
+    /// From acme.sh: the [cert] tables for what it renews
+    AcmeSh {
+        /// Its folder, usually ~/.acme.sh
+        #[arg(value_name = "FOLDER")]
+        path: PathBuf,
+    },
+}
+
+/// `doorward compare`
+#[derive(Args, Debug)]
+#[command(after_help = "Addresses are HOST:PORT (https), or begin with https:// or http://. Exit code 0:\n\
+                  every answer is the same, 1: some are not. No redirect is followed.")]
+struct CompareWords {
+    /// Where the old proxy is
+    #[arg(long, value_name = "ADDRESS")]
+    old: String,
+    /// Where the new one is
+    #[arg(long, value_name = "ADDRESS")]
+    new: String,
+    /// Whom to ask for [default: every name of the file]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The file
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    config: Option<PathBuf>,
+    /// What to ask each for; may be given again
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = path_word)]
+    path: Vec<String>,
+    /// HEAD in place of GET
+    #[arg(long)]
+    head: bool,
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A path as a request line has it.
+fn path_word(text: &str) -> Result<String, String> {
+    match text.starts_with('/') && text.parse::<http::Uri>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("a path begins with `/` and is percent-encoded".to_owned()),
+    }
+}
+
+/// `doorward trust`
+#[derive(Args, Debug)]
+struct TrustWords {
+    /// An upstream, a route, or ROUTE/PATH as it stands in `paths`
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
 }
 
 /// `doorward demo`
@@ -296,6 +358,8 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Cert(words) => cert::cert(words, &mut screen),
         Order::Docker(words) => docker::docker(words, &mut screen),
         Order::Import(words) => import::import(words, &mut screen),
+        Order::Compare(words) => compare::compare(words, &mut screen),
+        Order::Trust(words) => trust::trust(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
         Order::Version => {
             screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));

@@ -15,6 +15,7 @@ mod headers;
 #[rustfmt::skip]
 mod keys;
 mod paths;
+mod pinning;
 mod quotas;
 mod reading;
 mod routes;
@@ -39,6 +40,7 @@ pub use certs::CAS;
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use dns::dns_providers;
 pub use keys::{Key, TABLES, Table};
+pub use pinning::{PinPlace, write_pin};
 pub use source::Source;
 pub use spec::{
     AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, Balance, CaSpec, CertSource, CertSpec, ChallengeSpec,
