@@ -31,6 +31,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_yaml_ng", &["provider/"]),
     ("instant_acme", &["acme/"]),
     ("clap", &["cli/"]),
+    ("ratatui", &["cli/"]),
     ("tokio_tungstenite", &["cli/"]),
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),

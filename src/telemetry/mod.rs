@@ -6,6 +6,7 @@ mod access_log;
 mod certificates;
 mod escape;
 mod exposition;
+mod figures;
 mod logging;
 mod members;
 mod metrics;
@@ -13,10 +14,12 @@ mod process;
 mod readiness;
 mod recent;
 mod request_id;
+mod tap;
 
 pub use access_line::AccessRecord;
 pub use access_log::{AccessLog, AccessLogError, CoreLog, Losses, Sink};
 pub use certificates::CertificateWork;
+pub use figures::{RouteFigures, duration_bounds};
 pub use logging::start_logging;
 pub use members::MemberMetrics;
 pub use metrics::{
@@ -24,3 +27,4 @@ pub use metrics::{
 };
 pub use readiness::{Pending, Readiness};
 pub use request_id::{RequestId, RequestIdError};
+pub use tap::{Watched, Watching};
