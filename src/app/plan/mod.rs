@@ -12,9 +12,10 @@ use serde::Serialize;
 pub use access::AccessChange;
 
 use super::check;
-use super::load::{Prepared, Workshop};
+use super::load::{Ingredients, Prepared, Workshop};
 use crate::config::{self, CertSource, Checked, Config, Diagnostic, Faults};
 use crate::model::HostPattern;
+use crate::provider::docker::Inventory;
 use crate::serve::Foreseen;
 use crate::snapshot::{Mode, Route, Snapshot, changes, leads_to, route_changes, shown_allow};
 use crate::telemetry::Metrics;
@@ -282,12 +283,12 @@ fn certificate_changes(
         let asked = match name {
             HostPattern::Exact(name) => name.to_string(),
             HostPattern::Wildcard(base) => format!("any-other.{base}"),
-            HostPattern::Any => return true,
+            HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => return true,
         };
         let has = |written: &HostPattern| match written {
             HostPattern::Exact(exact) => exact.as_str() == asked,
             HostPattern::Wildcard(base) => asked.split_once('.').is_some_and(|(_, parent)| parent == base.as_str()),
-            HostPattern::Any => false,
+            HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => false,
         };
         let is_read = snapshot.certificates.covering(&asked).is_some_and(|certificate| !certificate.is_local());
         is_read
