@@ -118,6 +118,7 @@ impl Side<'_> {
             asked: match &rule.pattern {
                 PathPattern::Exact(path) => path.to_string(),
                 PathPattern::Below(base) => format!("{base}{ANY_OTHER}"),
+                PathPattern::Starts(base) => format!("{}{ANY_OTHER}", base.trim_end_matches('/')),
             },
         });
         rules.chain([Path { shown: String::new(), asked: ANY_OTHER.to_owned() }]).collect()
