@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use crate::model::{Endpoint, EndpointError, EndpointHost, HostName, Scheme};
+use crate::model::{Endpoint, EndpointError, EndpointHost, HostName, ProxyVersion, Scheme};
 
 use super::keys::{FILE, UPSTREAM, UPSTREAM_ENTRY};
 use super::reading::{Item, Reading, one_of, shown};
@@ -13,7 +13,8 @@ use super::section::Section;
 use super::{Balance, Located, TargetSpec, ToSpec, UpstreamSpec, VerifySpec, access, forms};
 
 /// Keys of a target besides `to`.
-pub(super) const BESIDE: [&str; 8] = ["balance", "tls_name", "verify", "ca", "pin", "hold", "http2", "via"];
+pub(super) const BESIDE: [&str; 9] =
+    ["balance", "tls_name", "verify", "ca", "pin", "hold", "http2", "proxy_protocol", "via"];
 /// Those of them that only mean something over TLS.
 const OVER_TLS: [&str; 4] = ["tls_name", "verify", "ca", "pin"];
 /// Those that each say how a certificate is judged.
@@ -102,8 +103,16 @@ pub(super) fn destination<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Option<
 
 /// Addresses with nothing said about them.
 fn plain(to: Vec<Located<Endpoint>>) -> TargetSpec {
-    let (balance, verify) = (Balance::default(), VerifySpec::System);
-    TargetSpec { to, balance, tls_name: None, verify, hold: None, http2: false, via: true }
+    TargetSpec {
+        to,
+        balance: Balance::default(),
+        tls_name: None,
+        verify: VerifySpec::System,
+        hold: None,
+        http2: false,
+        proxy_protocol: None,
+        via: true,
+    }
 }
 
 /// A destination with the keys beside it. Where it is a name, those keys belong to the upstream.
@@ -139,7 +148,9 @@ fn target(section: &Section<'_, '_>, to: Option<Vec<Located<Endpoint>>>, name: &
     let words =
         [("round-robin", Balance::RoundRobin), ("least-requests", Balance::LeastRequests), ("sticky", Balance::Sticky)];
     let balance = section.choice("balance", &words).map(|balance| balance.value).unwrap_or_default();
-    Some(TargetSpec { to: to?, balance, tls_name, verify, hold, http2, via })
+    let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+    let proxy_protocol = section.choice("proxy_protocol", &versions).map(|version| version.value);
+    Some(TargetSpec { to: to?, balance, tls_name, verify, hold, http2, proxy_protocol, via })
 }
 
 /// What means nothing to the scheme that is spoken.

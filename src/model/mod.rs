@@ -8,6 +8,7 @@ mod endpoint;
 mod host;
 mod host_regex;
 mod path;
+mod proxy_header;
 mod rate;
 mod refusal;
 mod secret;
@@ -20,6 +21,9 @@ pub use endpoint::{Endpoint, EndpointError, EndpointHost, Scheme};
 pub use host::{Authority, HostError, HostName, HostPattern};
 pub use host_regex::HostRegex;
 pub use path::{PathMatch, PathPattern, is_ambiguous, normalise};
+pub use proxy_header::{
+    Announced, ProxyHeaderError, ProxyVersion, read_proxy_header, write_own_proxy_header, write_proxy_header,
+};
 pub use rate::{Per, Rate, RateError};
 pub use refusal::{Refusal, Shown};
 pub use secret::Secret;

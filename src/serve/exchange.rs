@@ -2,7 +2,7 @@
 //! task, either body, a tunnel) holds it; when the last lets go, the record is written: exactly one, whatever happened.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -93,7 +93,7 @@ impl Exchange {
             uri: request.uri().clone(),
             version: request.version(),
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
-            client: Cell::new(Client::at(connection.peer.ip())),
+            client: Cell::new(connection.client()),
             host: RefCell::default(),
             route: OnceCell::new(),
             asked: RefCell::default(),
@@ -194,6 +194,11 @@ impl Exchange {
         metrics.record(self.core.index, self.status.get(), answered_in, self.bytes_in.get(), self.bytes_out.get());
     }
 
+    /// Whether its connection to the upstream serves nobody else.
+    pub fn is_private(&self) -> bool {
+        self.asked.borrow().as_ref().is_some_and(|asked| asked.target.is_private())
+    }
+
     /// It is to be forwarded there.
     pub fn leads_to(&self, target: &Arc<Target>) {
         self.turn_to(target, None);
@@ -232,9 +237,10 @@ impl Exchange {
         self.version != Version::HTTP_2
     }
 
-    /// The TCP peer.
-    pub fn peer(&self) -> IpAddr {
-        self.connection.peer.ip()
+    /// Whom the connection is from, as far as its door was told: the TCP peer, or whom a PROXY header names. `0.0.0.0`, which
+    /// nobody is and nobody trusts, where it names nobody.
+    pub fn source(&self) -> IpAddr {
+        self.connection.source().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |source| source.ip())
     }
 }
 

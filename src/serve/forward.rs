@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
@@ -22,14 +21,15 @@ use super::exchange::{Exchange, On};
 use super::expect::{self, Wish};
 use super::form::take_form;
 use super::grpc;
-use super::headers::{self, Outgoing, lists};
-use super::replay::Kept;
+use super::headers::{self, Outgoing};
+use super::repeat::{can_repeat, copy_for, is_broken, was_never_looked_at, with_body};
 use super::respond::{self, Audience};
 use super::search::{Found, Search};
 use super::tunnel;
+use super::websocket::Asked;
 use crate::model::Refusal;
 use crate::snapshot::{Rewrite, Route};
-use crate::upstream::{Protocol, Sender, Target, http2_fault};
+use crate::upstream::{Protocol, Target, http2_fault};
 
 /// How often a request is sent again that the upstream says it never looked at.
 const MOST_REPEATS: u32 = 2;
@@ -47,7 +47,7 @@ pub struct Journey {
     /// How a refusal would be shown.
     pub audience: Audience,
     /// The client's side of a WebSocket, if it asks for one.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Box<Asked>>,
 }
 
 /// Makes the request to send of the request that came, in place: nothing waits here.
@@ -158,13 +158,16 @@ pub(super) fn upstream_uri(uri: &Uri, rewrite: Option<Rewrite<'_>>) -> Result<Ur
 async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Lease), Refused> {
     let Journey { exchange, route, target, .. } = journey;
     let kept = request.body().kept();
-    let most = if journey.upgrade.is_some() { Protocol::Http1 } else { Protocol::Http2 };
-    let mut search = Search::new(exchange, target, journey.believed.client, most);
+    let is_websocket = journey.upgrade.is_some();
+    let mut search = Search::new(exchange, target, journey.believed.client, is_websocket);
     let (mut is_pool_tried, mut repeats, mut is_lost) = (false, 0, false);
     loop {
         let Found { mut sender, is_reused } = search.next(is_pool_tried).await?;
         let (lane, is_tls) = search.lane().map_or((0, false), |lane| (lane.id, lane.tls.is_some()));
         take_form(&mut request, sender.protocol(), is_tls)?;
+        if let Some(asked) = &journey.upgrade {
+            asked.take_form(&mut request, sender.protocol());
+        }
         // Where requests wait for an upstream that is away, one that it took with it is sent once more.
         let has_elsewhere = search.has_others() || (search.may_wait() && !is_lost);
         let copy = copy_for(&request, &sender, is_reused || has_elsewhere);
@@ -219,44 +222,6 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
     }
 }
 
-/// What a request is sent again from. A connection that sat idle may be closed by the server at this very moment: a fresh one
-/// that fails proves the server is down; a reused one proves nothing. On a shared one the upstream may say of any request that
-/// it never looked at it.
-fn copy_for(
-    request: &Request<RequestBody>,
-    sender: &Sender<RequestBody>,
-    may_repeat: bool,
-) -> Option<Box<Request<RequestBody>>> {
-    let is_worth_it = match sender.protocol() {
-        Protocol::Http1 => may_repeat && can_repeat(request, request.body().kept().as_ref()),
-        Protocol::Http2 => true,
-    };
-    // Boxed: every request's future has room for what few need.
-    is_worth_it.then(|| Box::new(copy_of(request)))
-}
-
-/// The request with the body that was kept; `None` if too much of it is gone.
-fn with_body(mut request: Box<Request<RequestBody>>, kept: Option<&Rc<Kept>>) -> Option<Box<Request<RequestBody>>> {
-    if let Some(kept) = kept {
-        *request.body_mut() = RequestBody::Kept(kept.again()?);
-    }
-    Some(request)
-}
-
-/// Whether the upstream itself says that it did nothing with a request (RFC 9113 §8.7): then it may go elsewhere, whatever its
-/// method.
-fn was_never_looked_at(error: &hyper::Error) -> bool {
-    // Streams that a GOAWAY leaves in peace are told nothing of it.
-    http2_fault(error).is_some_and(|fault| {
-        fault.is_remote() && (fault.is_go_away() || fault.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
-}
-
-/// Whether the connection broke, rather than that somebody said something wrong.
-fn is_broken(error: &hyper::Error) -> bool {
-    error.is_closed() || error.is_canceled() || http2_fault(error).is_some_and(h2::Error::is_io)
-}
-
 /// Waits for the head of the answer, `idle` at most.
 async fn within_idle<F: Future>(exchange: &Exchange, idle: Duration, sent: F) -> Option<F::Output> {
     let wait = &exchange.download;
@@ -279,23 +244,6 @@ fn silent(route: &Route, search: &Search<'_>) -> Refused {
     search.upstream().metrics.failed(Refusal::UpstreamTimeout);
     let limit = crate::model::show_duration(route.idle);
     (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", search.place()).into())
-}
-
-/// Whether a request may be sent twice: it changes nothing however often it is done (RFC 9110 §9.2.2), and there is no body
-/// that was already taken from the client.
-fn can_repeat(request: &Request<RequestBody>, kept: Option<&Rc<Kept>>) -> bool {
-    let is_idempotent =
-        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    is_idempotent && kept.is_none() && matches!(request.body(), RequestBody::Empty)
-}
-
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    request.headers().clone_into(copy.headers_mut());
-    *copy.version_mut() = request.version();
-    copy
 }
 
 /// Why a request that was sent got no answer.
@@ -333,23 +281,27 @@ fn answer(
         target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
         return Err((Refusal::UpstreamBadResponse, "its body has a transfer coding that nobody asked for".into()));
     }
-    let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if is_switch {
-        let agrees = response.headers().get(header::UPGRADE).is_some_and(|upgrade| lists(upgrade, "websocket"));
-        let Some(client) = upgrade.filter(|_| agrees) else {
+    let upgrade = match upgrade {
+        None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
             return Err((Refusal::UpstreamBadResponse, "it switched protocols, which nobody asked for".into()));
-        };
-        tunnel::open(exchange, route, client, hyper::upgrade::on(&mut response));
-    }
+        }
+        None => None,
+        Some(asked) => {
+            let agreed = asked.is_agreed(&response, lease.sender.protocol());
+            let is_agreed = agreed.inspect_err(|(refusal, _)| target.upstream.metrics.failed(*refusal))?;
+            is_agreed.then_some((asked, hyper::upgrade::on(&mut response)))
+        }
+    };
     let (mut head, body) = response.into_parts();
     let hsts = route.hsts.as_ref().filter(|_| believed.is_https);
     headers::to_client(&mut head.headers, hsts, &route.response_edits);
     exchange.status.set(head.status.as_u16());
     head.version = Version::HTTP_11;
-    if is_switch {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some((asked, upstream)) = upgrade {
+        asked.agree(&mut head.status, &mut head.headers);
+        exchange.status.set(head.status.as_u16());
+        tunnel::open(exchange, route, asked.client, upstream, lease.sender);
         return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
     }
     if exchange.wish.get().is_some_and(|wish| wish.answer()) {

@@ -1,6 +1,7 @@
 //! The data plane: from an accepted connection to the last byte of the answer. One thread and one runtime per core; a
 //! connection and everything it causes stay on their core. Nothing here waits for a lock, a disk or DNS.
 
+mod announce;
 mod body;
 mod client_io;
 mod connection;
@@ -16,6 +17,7 @@ mod grpc;
 mod headers;
 mod looking;
 mod rehearse;
+mod repeat;
 mod replay;
 mod request;
 mod respond;
@@ -23,6 +25,7 @@ mod sealing;
 mod search;
 mod trailers;
 mod tunnel;
+mod websocket;
 
 pub use core::{Cores, Plant};
 pub use counting::Counts;

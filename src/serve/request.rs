@@ -14,7 +14,8 @@ use super::examine::{Believed, Examined, Refused, believe, examine};
 use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
-use crate::model::Refusal;
+use super::websocket;
+use crate::model::{Client, Refusal};
 use crate::snapshot::{
     Action, Allow, AllowPlace, CHALLENGE_PATH, Decision, Facts, Listener, Mode, Snapshot, Verdict, decide,
 };
@@ -32,7 +33,10 @@ pub enum Handled {
 pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
     let snapshot = exchange.core.cell.load();
     let listener = listener_of(&snapshot, &exchange.connection);
-    let believed = believe(&listener.door.trust, listener.mode, exchange.peer(), request.headers());
+    let believed = match exchange.connection.source() {
+        Some(source) => believe(&listener.door.trust, listener.mode, source.ip(), request.headers()),
+        None => Believed { client: Client::Unknown, is_https: listener.mode == Mode::Tls },
+    };
     exchange.client.set(believed.client);
     let is_home = snapshot.networks.knows(believed.client);
     let audience = Audience::of(request.method(), request.version(), request.headers(), is_home);
@@ -50,8 +54,7 @@ fn decided(
 ) -> Result<Handled, (Refusal, Option<Cow<'static, str>>)> {
     let told = |(refusal, why): Refused| (refusal, Some(why));
     // An upgrade is taken from the request before it is taken apart.
-    let upgrade = super::headers::asks_for_websocket(request.method(), request.version(), request.headers())
-        .then(|| hyper::upgrade::on(&mut request));
+    let upgrade = websocket::ask(&mut request).map(Box::new);
     let (parts, body) = request.into_parts();
     let Examined { host, host_header } = examine(&parts).map_err(told)?;
     if listener.mode != Mode::Tls
@@ -62,7 +65,7 @@ fn decided(
     }
     let facts = Facts {
         listener,
-        peer: exchange.peer(),
+        peer: exchange.source(),
         client: believed.client,
         host: &host,
         path: path_of(&parts.uri),
@@ -201,7 +204,7 @@ fn decided_again<T>(snapshot: &Snapshot, exchange: &Exchange, read: impl FnOnce(
     let host = exchange.host.borrow();
     let facts = Facts {
         listener: listener_of(snapshot, &exchange.connection),
-        peer: exchange.peer(),
+        peer: exchange.source(),
         client: exchange.client.get(),
         host: &host,
         path: path_of(&exchange.uri),

@@ -7,6 +7,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use super::announce::greeting;
 use super::body::RequestBody;
 use super::examine::Refused;
 use super::exchange::Exchange;
@@ -34,7 +35,7 @@ pub struct Found {
 pub struct Search<'a> {
     exchange: &'a Exchange,
     client: Client,
-    most: Protocol,
+    is_websocket: bool,
     decided: &'a Arc<Target>,
     /// Where a newer snapshot leads instead.
     moved: Option<Arc<Target>>,
@@ -48,11 +49,11 @@ pub struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// The search for a member of the target that the exchange was decided to go to.
-    pub fn new(exchange: &'a Exchange, decided: &'a Arc<Target>, client: Client, most: Protocol) -> Search<'a> {
+    pub fn new(exchange: &'a Exchange, decided: &'a Arc<Target>, client: Client, is_websocket: bool) -> Search<'a> {
         Search {
             exchange,
             client,
-            most,
+            is_websocket,
             decided,
             moved: None,
             lane: 0,
@@ -104,11 +105,15 @@ impl<'a> Search<'a> {
             let target = self.target();
             self.exchange.ask(target, at);
             let lane = &target.lanes[at];
-            let pooled = if is_fresh { None } else { pooled(self.exchange, lane, self.most) };
-            if let Some(sender) = pooled {
+            let is_pooled = !is_fresh && !self.is_websocket;
+            if is_pooled && let Some(sender) = self.exchange.core.pool.take(lane.id) {
                 return Ok(Found { sender, is_reused: true });
             }
-            match Box::pin(fresh(self.exchange, lane, self.most)).await {
+            let opened = match self.is_websocket {
+                false => Box::pin(fresh(self.exchange, target, lane, Protocol::Http2)).await,
+                true => Box::pin(fresh_for_websocket(self.exchange, target, lane)).await,
+            };
+            match opened {
                 Ok(sender) => return Ok(Found { sender, is_reused: false }),
                 Err(error) => self.failed(&error),
             }
@@ -203,18 +208,35 @@ impl<'a> Search<'a> {
     }
 }
 
-fn pooled(exchange: &Exchange, lane: &Lane, most: Protocol) -> Option<Sender<RequestBody>> {
-    let pool = &exchange.core.pool;
-    match most {
-        Protocol::Http1 => pool.take_idle(lane.id).map(Sender::Http1),
-        Protocol::Http2 => pool.take(lane.id),
+/// A connection for a WebSocket: a place on a shared one whose upstream takes WebSockets as streams, else a whole one that
+/// speaks HTTP/1.1. Always fresh in the latter case: nothing that was said on it before can be in the way.
+async fn fresh_for_websocket(
+    exchange: &Exchange,
+    target: &Target,
+    lane: &Lane,
+) -> Result<Sender<RequestBody>, UpstreamError> {
+    if lane.may_speak_http2 {
+        let sender = match exchange.core.pool.take_seat(lane.id) {
+            Some(seat) => Sender::Http2(seat),
+            None => fresh(exchange, target, lane, Protocol::Http2).await?,
+        };
+        match &sender {
+            Sender::Http2(seat) if !seat.connection().takes_websockets().await => {}
+            _ => return Ok(sender),
+        }
     }
+    fresh(exchange, target, lane, Protocol::Http1).await
 }
 
 /// One fresh connection. Where it may be shared, the first who needs one opens it and the others wait for it.
-async fn fresh(exchange: &Exchange, lane: &Lane, most: Protocol) -> Result<Sender<RequestBody>, UpstreamError> {
+async fn fresh(
+    exchange: &Exchange,
+    target: &Target,
+    lane: &Lane,
+    most: Protocol,
+) -> Result<Sender<RequestBody>, UpstreamError> {
     let pool = &exchange.core.pool;
-    let may_share = most == Protocol::Http2 && lane.may_speak_http2;
+    let may_share = most == Protocol::Http2 && lane.may_speak_http2 && !target.is_private();
     let opener = loop {
         if !may_share {
             break None;
@@ -235,7 +257,7 @@ async fn fresh(exchange: &Exchange, lane: &Lane, most: Protocol) -> Result<Sende
         detail: format!("{}: {error}", lane.member.endpoint),
         is_away: false,
     };
-    let (stream, spoken) = connect(lane, most).await?;
+    let (stream, spoken) = connect(lane, most, Some(&greeting(exchange, target))).await?;
     lane.put_back();
     match spoken {
         Protocol::Http1 => {
@@ -248,7 +270,9 @@ async fn fresh(exchange: &Exchange, lane: &Lane, most: Protocol) -> Result<Sende
                 Some(opener) => opener.share(connection),
                 None => {
                     let seat = Seat::on(&connection);
-                    pool.share(lane.id, connection);
+                    if !target.is_private() {
+                        pool.share(lane.id, connection);
+                    }
                     seat
                 }
             }))

@@ -110,7 +110,7 @@ fn allow(spec: &AllowSpec, place: AllowPlace, networks: &NetworkSet) -> Allow {
 }
 
 fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
-    let DoorSpec { name, https, http, public_names, trust, peers, allow: allow_spec, quota } = spec;
+    let DoorSpec { name, https, http, public_names, trust, proxy_protocol, peers, allow: allow_spec, quota } = spec;
     let place = || AllowPlace::Door(Arc::clone(&name.value));
     let door = Arc::new(Door {
         name: Arc::clone(&name.value),
@@ -121,6 +121,7 @@ fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
             TrustSpec::Cloudflared => Trust::Cloudflared,
             TrustSpec::Peers(spec) => Trust::Peers(allow(spec, place(), networks).list),
         },
+        proxy_protocol: *proxy_protocol,
         allow: allow_spec.as_ref().map(|spec| allow(spec, place(), networks)),
         quota: Quota::of(quota, &place()),
     });

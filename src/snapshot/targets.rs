@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use super::Snapshot;
 use crate::cert::{SystemRoots, client_config};
 use crate::config::{Balance, Config, TargetSpec, ToSpec, VerifySpec};
-use crate::model::{Endpoint, Scheme};
+use crate::model::{Endpoint, ProxyVersion, Scheme};
 use crate::telemetry::Metrics;
 use crate::upstream::{Lane, Member, Target, TargetKey, TargetTls, Upstream, UpstreamKey};
 
@@ -30,7 +30,7 @@ pub struct Targets<'a> {
 type MemberKey = (Arc<str>, Endpoint);
 
 /// The member, and what its connections are made with: everything but that may change without them.
-type LaneKey = (MemberKey, Option<Arc<str>>, ConfigKey);
+type LaneKey = (MemberKey, Option<Arc<str>>, ConfigKey, Option<ProxyVersion>);
 
 /// How certificates are judged, whether HTTP/2 is offered, the bytes of the `ca` file.
 type ConfigKey = (VerifySpec, bool, Option<Arc<[u8]>>);
@@ -76,7 +76,8 @@ impl<'a> Targets<'a> {
                 Some(config) => _ = self.configs.insert(config_key.clone(), config.clone()),
                 None => {}
             }
-            self.lanes.insert((member_key, key.tls_name.clone(), config_key.clone()), Arc::clone(lane));
+            let proxy_protocol = key.upstream.proxy_protocol;
+            self.lanes.insert((member_key, key.tls_name.clone(), config_key.clone(), proxy_protocol), Arc::clone(lane));
         }
         self.upstreams.insert(key.upstream.clone(), Arc::clone(&target.upstream));
         if is_usable {
@@ -99,6 +100,7 @@ impl<'a> Targets<'a> {
                         verify: VerifySpec::System,
                         hold: None,
                         http2: false,
+                        proxy_protocol: None,
                         via: true,
                     },
                     tls_name: None,
@@ -114,7 +116,7 @@ impl<'a> Targets<'a> {
     }
 
     fn of_spec(&mut self, spec: &TargetSpec, name: Arc<str>, local: Option<&str>) -> Arc<Target> {
-        let TargetSpec { to, balance, tls_name, verify, hold, http2, via } = spec;
+        let TargetSpec { to, balance, tls_name, verify, hold, http2, proxy_protocol, via } = spec;
         let is_tls = to.first().is_some_and(|to| to.value.scheme == Scheme::Https);
         let trusted: Option<Arc<[u8]>> = match verify {
             VerifySpec::Ca(path) if is_tls => Some(std::fs::read(path).unwrap_or_default().into()),
@@ -129,6 +131,7 @@ impl<'a> Targets<'a> {
                 verify: verify.clone(),
                 hold: hold.as_ref().map(|hold| hold.value),
                 http2: *http2,
+                proxy_protocol: *proxy_protocol,
                 via: *via,
             },
             tls_name: tls_name.filter(|_| is_tls),
@@ -174,7 +177,8 @@ impl<'a> Targets<'a> {
     fn lane(&mut self, key: &TargetKey, member: &Arc<Member>) -> Arc<Lane> {
         let config_key = config_key(key);
         let member_key = (Arc::clone(&key.upstream.name), member.endpoint.clone());
-        let lane_key = (member_key, key.tls_name.clone(), config_key.clone());
+        let proxy_protocol = key.upstream.proxy_protocol;
+        let lane_key = (member_key, key.tls_name.clone(), config_key.clone(), proxy_protocol);
         if let Some(lane) = self.lanes.get(&lane_key) {
             return Arc::clone(lane);
         }
@@ -182,7 +186,7 @@ impl<'a> Targets<'a> {
             .then(|| Target::server_name(key.tls_name.as_deref(), &member.endpoint))
             .flatten();
         let tls = name.map(|name| TargetTls { name, config: self.config(config_key) });
-        let made = Arc::new(Lane::new(Arc::clone(member), tls, key.upstream.http2));
+        let made = Arc::new(Lane::new(Arc::clone(member), tls, key.upstream.http2, proxy_protocol));
         self.lanes.insert(lane_key, Arc::clone(&made));
         made
     }

@@ -106,7 +106,7 @@ async fn probe(target: Arc<Target>) {
 async fn until_back(lane: &Lane, hold: &Hold) {
     while hold.waiting() > 0 {
         tokio::time::sleep(PROBE_EVERY).await;
-        match connect(lane, Protocol::Http2).await {
+        match connect(lane, Protocol::Http2, None).await {
             Ok(_) => return lane.put_back(),
             // Reachable, but wrong in a way that waiting does not mend: let the requests find out.
             Err(error) if !error.is_away => return,

@@ -40,7 +40,7 @@ async fn try_again(lane: Weak<Lane>, member: Arc<Member>, is_away: bool) {
         let Some(lane) = lane.upgrade() else { break };
         let health = if is_away { &member.health } else { &lane.health };
         if health.is_aside() {
-            match connect(&lane, Protocol::Http2).await {
+            match connect(&lane, Protocol::Http2, None).await {
                 Ok(_) => lane.put_back(),
                 // It is there again, but wrong for this name: that is the other kind of failure.
                 Err(error) if is_away && !error.is_away => {

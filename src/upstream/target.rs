@@ -14,7 +14,7 @@ use super::balance::Choice;
 use super::hold::Hold;
 use super::member::{Health, Member};
 use crate::config::{Balance, VerifySpec};
-use crate::model::{Endpoint, EndpointHost, Refusal, Scheme};
+use crate::model::{Endpoint, EndpointHost, ProxyVersion, Refusal, Scheme};
 use crate::telemetry::UpstreamMetrics;
 
 /// What makes an upstream the same one after a reload.
@@ -32,6 +32,8 @@ pub struct UpstreamKey {
     pub hold: Option<Duration>,
     /// Whether HTTP/2 is offered to it over TLS.
     pub http2: bool,
+    /// In which version it is told who the client is, before the first byte. A connection is one client's then.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Whether Via is sent to it.
     pub via: bool,
 }
@@ -138,20 +140,23 @@ pub struct Lane {
     pub tls: Option<TargetTls>,
     /// Whether HTTP/2 may be spoken: it must (`h2c://`), or the server may choose so (`http2 = true`).
     pub may_speak_http2: bool,
+    /// Whether a PROXY header stands before everything.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Whether the member is reachable but wrong for this name: a certificate that does not verify.
     pub health: Health,
 }
 
 impl Lane {
     /// A lane with an id of its own.
-    pub fn new(member: Arc<Member>, tls: Option<TargetTls>, http2: bool) -> Lane {
+    pub fn new(member: Arc<Member>, tls: Option<TargetTls>, http2: bool, proxy_protocol: Option<ProxyVersion>) -> Lane {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let may_speak_http2 = match member.endpoint.scheme {
             Scheme::Http => false,
             Scheme::Https => http2,
             Scheme::H2c => true,
         };
-        Lane { id: NEXT.fetch_add(1, Ordering::Relaxed), member, tls, may_speak_http2, health: Health::default() }
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Lane { id, member, tls, may_speak_http2, proxy_protocol, health: Health::default() }
     }
 
     /// Whether the last that is known of this way is a failure: others come first.
@@ -161,6 +166,11 @@ impl Lane {
 }
 
 impl Target {
+    /// Whether its connections serve one client each, whom a PROXY header names, instead of whoever comes.
+    pub fn is_private(&self) -> bool {
+        self.upstream.key.proxy_protocol.is_some()
+    }
+
     /// Whether it may be spoken to in HTTP/2. Without an address nothing is spoken.
     pub fn may_speak_http2(&self) -> bool {
         self.lanes.first().is_some_and(|lane| lane.may_speak_http2)

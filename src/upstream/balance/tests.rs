@@ -16,6 +16,7 @@ fn target(balance: Balance, addresses: &[&str]) -> Target {
         verify: VerifySpec::System,
         hold: None,
         http2: false,
+        proxy_protocol: None,
         via: true,
     };
     let member = |endpoint: &Endpoint| {
@@ -24,7 +25,8 @@ fn target(balance: Balance, addresses: &[&str]) -> Target {
     let members = upstream.endpoints.iter().map(member).collect();
     let key = TargetKey { upstream: upstream.clone(), tls_name: None, trusted: None };
     let upstream = Arc::new(Upstream::new(upstream, members, metrics.upstream("shop")));
-    let lanes = upstream.members.iter().map(|member| Arc::new(Lane::new(Arc::clone(member), None, false))).collect();
+    let lanes =
+        upstream.members.iter().map(|member| Arc::new(Lane::new(Arc::clone(member), None, false, None))).collect();
     Target { key, upstream, lanes }
 }
 
