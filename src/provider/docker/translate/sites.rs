@@ -258,6 +258,7 @@ fn target(place: &Place, first: &Asking<'_>, addresses: Vec<Endpoint>, docker: &
         verify,
         hold: hold.map(nowhere),
         http2: place.proto == Proto::Grpcs,
+        proxy_protocol: None,
         via: true,
     }
 }
