@@ -3,8 +3,8 @@
 mod arrival;
 mod certificates;
 mod check;
-mod containers;
 mod compare;
+mod containers;
 mod control;
 mod doctor;
 mod explain;
@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
-pub use containers::{containers, inspected};
 pub use compare::{Answered, Certificate, Compared, Comparison, Difference, IGNORED_HEADERS, compare, names_of};
+pub use containers::{containers, inspected};
 pub use doctor::{Finding, Findings, Health, drop_in, examine};
 pub use explain::{Explanation, explain_file};
 pub use plan::{Plan, plan_files, refused_json};
