@@ -15,6 +15,7 @@ mod route_diff;
 mod spellings;
 mod table;
 mod targets;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
