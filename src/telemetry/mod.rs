@@ -22,7 +22,9 @@ pub use certificates::CertificateWork;
 pub use figures::{RouteFigures, duration_bounds};
 pub use logging::start_logging;
 pub use members::MemberMetrics;
-pub use metrics::{CertificateMetric, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
+pub use metrics::{
+    CertificateMetric, ContainerCounts, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics,
+};
 pub use readiness::{Pending, Readiness};
 pub use request_id::{RequestId, RequestIdError};
 pub use tap::{Watched, Watching};
