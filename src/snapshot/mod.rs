@@ -27,7 +27,7 @@ pub use route::{Action, Answer, Edits, PathRule, Route};
 pub use table::{Found, RouteTable};
 
 use crate::cert::CertTable;
-use crate::config::{AccessFormat, DrainSpec};
+use crate::config::{AccessFormat, DrainSpec, LimitsSpec};
 use crate::model::NetworkSet;
 use crate::upstream::Target;
 
@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub access_log: AccessFormat,
     /// `[drain]`.
     pub drain: DrainSpec,
+    /// `[limits]`.
+    pub limits: LimitsSpec,
     /// Every target that some route leads to.
     pub targets: Vec<Arc<Target>>,
 }
