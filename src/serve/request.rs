@@ -63,7 +63,7 @@ fn decided(
         client: believed.client,
         host: &host,
         path: path_of(&parts.uri),
-        is_covered: exchange.connection.certificate.as_ref().is_none_or(|served| served.covers(&host)),
+        is_covered: exchange.connection.certificate().is_none_or(|served| served.covers(&host)),
     };
     let decision = decide(snapshot, &facts);
     exchange.host.replace(host);
