@@ -72,6 +72,7 @@ pub fn compile(parts: Parts<'_>) -> Snapshot {
         metrics: metrics_door,
         access_log: config.log.access,
         drain: config.drain,
+        limits: config.limits,
         targets: targets.into_used(),
         networks,
     }

@@ -31,7 +31,7 @@ pub use spellings::spellings;
 pub use table::{Found, RouteTable};
 
 use crate::cert::CertTable;
-use crate::config::{AccessFormat, DrainSpec};
+use crate::config::{AccessFormat, DrainSpec, LimitsSpec};
 use crate::model::NetworkSet;
 use crate::upstream::Target;
 
@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub access_log: AccessFormat,
     /// `[drain]`.
     pub drain: DrainSpec,
+    /// `[limits]`.
+    pub limits: LimitsSpec,
     /// Every target that some route leads to.
     pub targets: Vec<Arc<Target>>,
 }

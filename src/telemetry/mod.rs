@@ -4,6 +4,7 @@
 mod access_line;
 mod access_log;
 mod certificates;
+mod endings;
 mod escape;
 mod exposition;
 mod logging;
@@ -16,7 +17,9 @@ mod request_id;
 pub use access_line::AccessRecord;
 pub use access_log::{AccessLog, AccessLogError, CoreLog, Losses, Sink};
 pub use certificates::CertificateWork;
+pub use endings::{Ended, NoRoom};
 pub use logging::start_logging;
 pub use metrics::{CertificateMetric, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
+pub use process::resident_memory;
 pub use readiness::{Pending, Readiness};
 pub use request_id::{RequestId, RequestIdError};
