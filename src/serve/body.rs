@@ -2,13 +2,14 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::exchange::{Exchange, On};
+use super::expect::Gate;
 use super::headers::clean_trailers;
 use super::replay::{Kept, KeptBody};
 use crate::model::Refusal;
@@ -20,6 +21,9 @@ pub enum BodyError {
     /// We end it.
     #[error("{0}")]
     Refused(Refusal),
+    /// The upstream answered without it.
+    #[error("the upstream never asked for the body")]
+    Unasked,
     /// The other side ended it.
     #[error("the body broke off")]
     Broken(#[source] hyper::Error),
@@ -40,6 +44,7 @@ pub struct ClientBody {
     inner: Incoming,
     exchange: Rc<Exchange>,
     limit: u64,
+    gate: Option<Gate>,
 }
 
 impl RequestBody {
@@ -50,7 +55,8 @@ impl RequestBody {
             return RequestBody::Empty;
         }
         let limit = limit.unwrap_or(u64::MAX);
-        let body = ClientBody { inner, exchange: Rc::clone(exchange), limit };
+        let gate = exchange.wish.get().cloned().map(Gate::before);
+        let body = ClientBody { inner, exchange: Rc::clone(exchange), limit, gate };
         if is_kept { RequestBody::Kept(KeptBody::new(body)) } else { RequestBody::Client(body) }
     }
 
@@ -106,6 +112,12 @@ impl ClientBody {
     /// The next of it.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let exchange = &self.exchange;
+        if let Some(gate) = &mut self.gate {
+            if !ready!(gate.poll_open(cx)) {
+                return Poll::Ready(Some(Err(BodyError::Unasked)));
+            }
+            self.gate = None;
+        }
         let now = exchange.core.now();
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Pending => {
@@ -294,5 +306,8 @@ impl Drop for ResponseBody {
             self.exchange.is_complete.set(true);
         }
         self.exchange.download.end();
+        if let Some(wish) = self.exchange.wish.get() {
+            wish.end();
+        }
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::connection::Connection;
 use super::core::Core;
 use super::counting::Held;
+use super::expect::Wish;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
 use crate::telemetry::{AccessRecord, RequestId};
@@ -66,6 +67,8 @@ pub struct Exchange {
     pub retry_after: Cell<Option<u64>>,
     /// Its places among what its client may have in flight.
     pub held: RefCell<Vec<Held>>,
+    /// Whether the upstream wants the body, where the client waits to be asked for it.
+    pub wish: OnceCell<Arc<Wish>>,
     /// What the client owes us.
     pub upload: Upload,
     /// What the upstream owes us, or the client must take.
@@ -104,6 +107,7 @@ impl Exchange {
             is_tunnel: Cell::new(false),
             retry_after: Cell::new(None),
             held: RefCell::default(),
+            wish: OnceCell::new(),
             upload: Upload::default(),
             download: Wait::default(),
             doomed: Cell::new(None),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
 use super::exchange::{Exchange, On};
+use super::expect::{self, Wish};
 use super::form::take_form;
 use super::grpc;
 use super::headers::{self, Outgoing, lists};
@@ -75,6 +77,10 @@ pub fn prepare(
     if may_be_http2 && grpc::is_call(parts.version, &parts.headers) {
         exchange.upload.converses(route.idle);
     }
+    // HTTP/2 has its flow control to hold bodies back, and the library tells nothing of interim answers there.
+    if !may_be_http2 && !body.is_end_stream() && expect::is_expected(parts.version, &parts.headers) {
+        let _ = exchange.wish.set(Wish::unknown());
+    }
     let body = RequestBody::new(body, exchange, route.max_body, may_be_http2);
     let outgoing = Outgoing {
         host,
@@ -82,6 +88,7 @@ pub fn prepare(
         is_https: believed.is_https,
         via: target.upstream.key.via.then(|| exchange.core.via.entry(parts.version)),
         is_websocket: upgrade.is_some(),
+        is_expected: exchange.wish.get().is_some(),
         is_chunked: !matches!(body, RequestBody::Empty) && !parts.headers.contains_key(header::CONTENT_LENGTH),
         version: parts.version,
     };
@@ -90,6 +97,9 @@ pub fn prepare(
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = parts.headers;
+    if let Some(wish) = exchange.wish.get() {
+        wish.listen(&mut request);
+    }
     Ok(request)
 }
 
@@ -202,7 +212,7 @@ async fn send(
         };
         match again {
             Some(copy) => {
-                request = copy;
+                request = *copy;
                 is_pool_tried = repeats == 0;
             }
             None => return Err(explain(exchange, target, &error, sender.spoke_nonsense())),
@@ -225,16 +235,17 @@ fn copy_for(
     request: &Request<RequestBody>,
     sender: &Sender<RequestBody>,
     is_reused: bool,
-) -> Option<Request<RequestBody>> {
+) -> Option<Box<Request<RequestBody>>> {
     let is_worth_it = match sender.protocol() {
         Protocol::Http1 => is_reused && can_repeat(request, request.body().kept().as_ref()),
         Protocol::Http2 => true,
     };
-    is_worth_it.then(|| copy_of(request))
+    // Boxed: every request's future has room for what few need.
+    is_worth_it.then(|| Box::new(copy_of(request)))
 }
 
 /// The request with the body that was kept; `None` if too much of it is gone.
-fn with_body(mut request: Request<RequestBody>, kept: Option<&Rc<Kept>>) -> Option<Request<RequestBody>> {
+fn with_body(mut request: Box<Request<RequestBody>>, kept: Option<&Rc<Kept>>) -> Option<Box<Request<RequestBody>>> {
     if let Some(kept) = kept {
         *request.body_mut() = RequestBody::Kept(kept.again()?);
     }
@@ -437,6 +448,10 @@ fn answer(
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
+    }
+    if exchange.wish.get().is_some_and(|wish| wish.answer()) {
+        // Whether the client sends its body now is its own guess; nobody could tell it from the next request.
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let lease = Lease { sender, target: target.id };
     Ok(Response::from_parts(head, ResponseBody::upstream(body, lease, exchange)))

@@ -30,6 +30,8 @@ pub struct Outgoing<'a> {
     pub via: Option<&'a HeaderValue>,
     /// Whether this is a WebSocket handshake: the only upgrade that is passed on.
     pub is_websocket: bool,
+    /// Whether the client waits to be asked for its body, by this upstream.
+    pub is_expected: bool,
     /// Whether a body follows whose length is not known.
     pub is_chunked: bool,
     /// The client's protocol.
@@ -38,12 +40,14 @@ pub struct Outgoing<'a> {
 
 /// Turns a client's request fields into those for the upstream, in place.
 pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edits) {
-    let Outgoing { host, client, is_https, via, is_websocket, is_chunked, version } = outgoing;
+    let Outgoing { host, client, is_https, via, is_websocket, is_expected, is_chunked, version } = outgoing;
     let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
     remove_hop_by_hop(headers);
     remove_all(headers, |name| is_forwarding(name.as_str()));
-    // The body is asked for as it is read; the upstream's own wish for it is not waited for.
     headers.remove(header::EXPECT);
+    if is_expected {
+        headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+    }
     if version == Version::HTTP_2 {
         join_cookies(headers);
     }

@@ -10,6 +10,7 @@ mod doors;
 mod drive;
 mod examine;
 mod exchange;
+mod expect;
 mod form;
 mod forward;
 mod garbage;

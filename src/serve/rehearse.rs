@@ -130,6 +130,7 @@ fn go<'s>(
                 is_https: believed.is_https,
                 via: via.as_ref().map(|via| via.entry(parts.version)),
                 is_websocket,
+                is_expected: false,
                 is_chunked: parts.headers.contains_key(header::TRANSFER_ENCODING),
                 version: parts.version,
             };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Response;
 use tokio::sync::mpsc;
 
-use crate::harness::{Door, Gateway, Upstream, full};
+use crate::harness::{Door, Gateway, Upstream, eventually, full};
 
 #[tokio::test]
 async fn connections_are_kept_on_both_sides() {
@@ -93,6 +93,74 @@ async fn who_expects_100_continue_and_is_refused_is_not_asked_for_the_body() {
     raw.send("POST /u HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n").await;
     assert!(raw.head().await.starts_with("HTTP/1.1 413"));
     assert_eq!(shop.requests(), 0);
+}
+
+#[tokio::test]
+async fn the_upstream_is_asked_whether_it_wants_the_body() {
+    let shop = Upstream::acting(|mut peer| async move {
+        let head = peer.head().await.unwrap_or_default().to_ascii_lowercase();
+        assert!(head.contains("\r\nexpect: 100-continue\r\n"), "{head}");
+        peer.told().await;
+        peer.send("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n").await;
+        let body = String::from_utf8_lossy(&peer.bytes().await.unwrap_or_default()).into_owned();
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
+        peer.until_closed().await;
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut raw = edge.raw().await;
+    raw.send("POST /u HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n").await;
+    eventually("the head at the upstream", async || (shop.requests() == 1).then_some(())).await;
+    shop.tell();
+    assert!(raw.head().await.starts_with("HTTP/1.1 100"));
+    raw.send("hello").await;
+    assert!(raw.answer().await.ends_with("\r\n\r\nhello"));
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_says_100_gets_the_body_all_the_same() {
+    let shop = Upstream::recording("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut raw = edge.raw().await;
+    for _ in 0..2 {
+        raw.send("POST /u HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 100"));
+        raw.send("hello").await;
+        assert!(raw.answer().await.ends_with("ok"));
+    }
+    assert!(shop.recorded().iter().all(|request| request.ends_with("\r\n\r\nhello")), "{:?}", shop.recorded());
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_instead_of_asking_is_sent_no_body_and_nothing_else_either() {
+    let shop = Upstream::acting(|mut peer| async move {
+        let refuses = peer.head().await.is_some_and(|head| head.contains("/refused"));
+        let said = if refuses { "HTTP/1.1 401 Unauthorized" } else { "HTTP/1.1 200 OK" };
+        peer.send(format!("{said}\r\nContent-Length: 2\r\n\r\nno")).await;
+        // What follows on this connection would be taken for the body.
+        let more = peer.bytes().await;
+        assert!(!refuses || more.is_none(), "{more:?}");
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    for n in 0..5 {
+        let mut raw = edge.raw().await;
+        raw.send(
+            "POST /refused HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 38\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .await;
+        let said = raw.answer().await.to_ascii_lowercase();
+        assert!(said.starts_with("http/1.1 401") && said.contains("\r\nconnection: close\r\n"), "{said}");
+        // Whoever sends its body in spite of that does not get a request into anybody's way.
+        let _ = raw.try_send("GET /smuggled HTTP/1.1\r\nHost: shop.home.test\r\n\r\n").await;
+        assert_eq!(raw.rest().await, "");
+        assert_eq!(edge.get(&format!("shop.home.test/{n}")).await.text(), "no");
+    }
+    assert!(shop.recorded().iter().all(|head| !head.contains("/smuggled")), "{:?}", shop.recorded());
+    eventually("the refused ones to be let go", async || (shop.open() <= 5).then_some(())).await;
+    for record in edge.records_of("/refused").await {
+        assert_eq!(record["status"], 401, "{record}");
+    }
 }
 
 #[tokio::test]
@@ -419,4 +487,104 @@ async fn two_heavy_downloads_do_not_share_a_core() {
 
 async fn drained(mut answer: crate::harness::Streaming) {
     while answer.piece().await.is_some() {}
+}
+
+#[tokio::test]
+async fn answers_to_head_and_without_a_body_are_in_step_from_http2_upstreams_too() {
+    let shop = Upstream::serving_http2(|request| async move {
+        let status = request.uri().path()[1..].parse().unwrap_or(200);
+        let is_head = request.method() == "HEAD";
+        let mut answer = Response::new(if is_head || status != 200 { full("") } else { full("body") });
+        *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
+        if is_head {
+            answer.headers_mut().insert("content-length", "77".parse().unwrap());
+        }
+        answer
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{}\"", shop.url("h2c"))).await;
+    for client in [edge.client(), edge.client().h2()] {
+        let mut open = client.connect("shop.home.test").await;
+        for _ in 0..2 {
+            let head = open.request("HEAD", "/").await;
+            assert_eq!((head.header("content-length"), head.body.len()), ("77", 0));
+            for status in ["204", "304"] {
+                let answer = open.get(&format!("/{status}")).await;
+                assert_eq!((answer.status.to_string(), answer.body.len()), (status.to_owned(), 0));
+            }
+            assert_eq!(open.get("/").await.text(), "body");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_1_0_clients_may_keep_their_connection() {
+    let shop = Upstream::recording("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut raw = edge.raw().await;
+    for _ in 0..3 {
+        raw.send("GET / HTTP/1.0\r\nHost: shop.home.test\r\nConnection: keep-alive\r\n\r\n").await;
+        let said = raw.answer().await.to_ascii_lowercase();
+        assert!(said.starts_with("http/1.0 200") || said.starts_with("http/1.1 200"), "{said}");
+        assert!(said.contains("\r\nconnection: keep-alive\r\n") && said.ends_with("ok"), "{said}");
+    }
+    raw.send("GET / HTTP/1.0\r\nHost: shop.home.test\r\n\r\n").await;
+    assert!(raw.rest().await.ends_with("ok"), "and it is closed where they do not");
+}
+
+#[tokio::test]
+async fn the_whole_server_may_be_asked_for_its_options() {
+    let shop = Upstream::recording("HTTP/1.1 204 No Content\r\nAllow: GET\r\n\r\n").await;
+    let calls = Upstream::echoing_http2().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"\ncalls = \"{}\"", calls.url("h2c"))).await;
+    let said = edge.says("OPTIONS * HTTP/1.1\r\nHost: shop.home.test\r\n\r\n").await;
+    assert!(said.starts_with("HTTP/1.1 204"), "{said}");
+    assert!(shop.recorded()[0].starts_with("OPTIONS * HTTP/1.1\r\n"), "{}", shop.recorded()[0]);
+    let said = edge.says("OPTIONS * HTTP/1.1\r\nHost: calls.home.test\r\n\r\n").await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+}
+
+#[tokio::test]
+async fn each_event_of_a_stream_arrives_before_the_next_is_made() {
+    let events = |pieces: mpsc::Receiver<Bytes>| {
+        let body = std::sync::Mutex::new(Some(pieces));
+        move |_: http::Request<hyper::body::Incoming>| {
+            let body = body.lock().unwrap().take().unwrap();
+            async move {
+                let stream = crate::harness::streamed(body);
+                Response::builder().header("content-type", "text/event-stream").body(stream).unwrap()
+            }
+        }
+    };
+    for (spoken, h2) in [("http", false), ("http", true), ("h2c", false), ("h2c", true)] {
+        let (pieces, body) = mpsc::channel::<Bytes>(1);
+        let news = match spoken {
+            "http" => Upstream::serving(events(body)).await,
+            _ => Upstream::serving_http2(events(body)).await,
+        };
+        let edge = Gateway::serving(format!("[routes]\nnews = \"{}\"", news.url(spoken))).await;
+        let client = if h2 { edge.client().h2() } else { edge.client() };
+        let (mut answer, sent) =
+            tokio::join!(client.get("news.home.test/").start(), pieces.send(Bytes::from_static(b"data: 0\n\n")));
+        sent.unwrap();
+        for n in 0..20 {
+            assert_eq!(answer.piece().await.unwrap(), format!("data: {n}\n\n"), "{spoken}, {h2}");
+            pieces.send(format!("data: {}\n\n", n + 1).into()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_poll_may_be_silent_for_less_than_idle() {
+    let shop = Upstream::acting(|mut peer| async move {
+        while peer.request().await.is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nshop = {{ to = \"{shop}\", idle = \"10s\" }}")).await;
+    for client in [edge.client(), edge.client().h2()] {
+        assert_eq!(client.get("shop.home.test/sync").await.text(), "ok");
+    }
 }
