@@ -1,7 +1,8 @@
 //! The listening sockets: one per address, kept through every reload, and the thread that accepts on them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -21,6 +22,10 @@ use crate::telemetry::{CoreMetrics, NoRoom, resident_memory};
 
 /// How long accepting rests when the process is out of descriptors or memory: the open connections go on meanwhile.
 const REST: Duration = Duration::from_millis(100);
+
+/// Descriptors that are held back from clients: when all are used up they are let go for what must still work (a reload, the
+/// admin socket, DNS, the log), and nobody is accepted until they are back.
+const HELD_BACK: usize = 16;
 
 /// How often the memory of the process is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -80,7 +85,7 @@ impl Doors {
         let (orders, mut inbox) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("doors".to_owned()).spawn(move || {
-            let acceptor = Rc::new(Acceptor { plant, cores, full: Told::default(), failing: Told::default() });
+            let acceptor = Rc::new(Acceptor::new(plant, cores));
             LocalSet::new().block_on(&runtime, async move {
                 tokio::task::spawn_local(Rc::clone(&acceptor).watch_memory());
                 let mut open: HashMap<SocketAddr, JoinSet<()>> = HashMap::new();
@@ -146,15 +151,39 @@ impl Told {
 struct Acceptor {
     plant: Plant,
     cores: Cores,
+    held_back: RefCell<Vec<File>>,
     full: Told,
     failing: Told,
 }
 
 impl Acceptor {
+    fn new(plant: Plant, cores: Cores) -> Acceptor {
+        let (full, failing) = (Told::default(), Told::default());
+        let acceptor = Acceptor { plant, cores, held_back: RefCell::default(), full, failing };
+        acceptor.hold_back();
+        acceptor
+    }
+
+    /// Takes back what was let go; whether all of it is there.
+    fn hold_back(&self) -> bool {
+        let mut held = self.held_back.borrow_mut();
+        while held.len() < HELD_BACK {
+            let Ok(file) = File::open("/dev/null") else {
+                held.clear();
+                return false;
+            };
+            held.push(file);
+        }
+        true
+    }
+
     async fn accept(self: Rc<Self>, address: SocketAddr, listener: Rc<tokio::net::TcpListener>) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(address, stream, peer).await,
+                Ok((stream, peer)) => {
+                    self.wait_for_descriptors().await;
+                    self.admit(address, stream, peer).await;
+                }
                 // The client was gone before we looked.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -162,11 +191,19 @@ impl Acceptor {
                     if self.failing.is_due() {
                         tracing::error!(%address, %error, "connections cannot be accepted; the open ones go on");
                     }
-                    // Most often descriptors are used up: an idle connection has one to give.
-                    self.cores.shed().await;
+                    self.held_back.borrow_mut().clear();
                     tokio::time::sleep(REST).await;
+                    self.wait_for_descriptors().await;
                 }
             }
+        }
+    }
+
+    /// Rests until there are descriptors again; idle connections have some to give.
+    async fn wait_for_descriptors(&self) {
+        while !self.hold_back() {
+            self.cores.shed().await;
+            tokio::time::sleep(REST).await;
         }
     }
 

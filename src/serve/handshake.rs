@@ -21,6 +21,7 @@ use crate::upstream::Wire;
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What became of a handshake.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub enum Shaken {
     /// TLS, with this certificate.
     Hands(TlsStream<Wire>, Arc<Certificate>),

@@ -1,6 +1,6 @@
 //! Bytes that are no HTTP: answered in our own words, recorded, and the end of that connection only.
 
-use crate::harness::{Client, Door, Gateway, HOME, STRANGER, Upstream};
+use crate::harness::{Client, Door, Gateway, HOME, STRANGER, Upstream, eventually};
 
 /// Sends bytes, and gives what came back until the end.
 async fn told(client: Client, bytes: impl AsRef<[u8]>) -> String {
@@ -11,6 +11,14 @@ async fn told(client: Client, bytes: impl AsRef<[u8]>) -> String {
 
 fn id_of(said: &str) -> &str {
     said.rsplit("id ").next().unwrap().trim()
+}
+
+/// Waits for the record of this id, and looks at its cause.
+async fn recorded(edge: &Gateway, id: &str, cause: &str) {
+    let record = eventually(&format!("a record of {id}"), async || {
+        edge.access_log().into_iter().find(|record| record["id"] == id)
+    });
+    assert_eq!(record.await["cause"], cause);
 }
 
 #[tokio::test]
@@ -34,8 +42,7 @@ async fn what_is_no_http_is_told_so_and_recorded_under_the_same_id() {
             assert!(said.contains(&format!("x-doorward-error: {cause}\r\n")), "{said}");
             assert!(said.contains("connection: close\r\n"), "{said}");
             let id = id_of(&said).to_owned();
-            let records = edge.records_of("").await;
-            assert!(records.iter().any(|record| record["id"] == id && record["cause"] == cause), "{id} in {records:?}");
+            recorded(&edge, &id, cause).await;
             let said = told(client.from(STRANGER), bytes).await;
             assert!(said.contains(&format!("x-doorward-error: {word}\r\n")), "{said}");
             assert!(said.contains(&format!("\r\n\r\n{status} {word}\nid ")), "{said}");
@@ -85,7 +92,7 @@ async fn plain_http_at_a_door_of_tls_is_told_what_door_it_is() {
     assert!(said.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{said}");
     assert!(said.contains("write `https://` before the name"), "{said}");
     let id = id_of(&said).to_owned();
-    assert!(edge.records_of("").await.iter().any(|record| record["id"] == id), "{id} is recorded");
+    recorded(&edge, &id, "bad-request").await;
     assert_eq!(edge.metric("doorward_tls_handshakes_failed_total{cause=\"not-tls\"}").await, 1.0);
     let stranger = told(client.from(STRANGER), "GET / HTTP/1.1\r\n\r\n").await;
     assert!(stranger.contains("400 denied"), "{stranger}");
