@@ -15,6 +15,7 @@ pub mod admin;
 pub mod import;
 pub mod provider;
 pub mod serve;
+pub mod service;
 
 pub mod app;
 

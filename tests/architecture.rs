@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 9] = [
     &["cert"],
     &["upstream"],
     &["snapshot"],
-    &["serve", "provider", "acme", "admin", "import"],
+    &["serve", "provider", "acme", "admin", "import", "service"],
     &["app"],
     &["cli"],
     &["lib", "main"],
@@ -33,6 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["cli/"]),
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
+    ("listenfd", &["service/"]),
     ("mimalloc", &["main.rs"]),
     ("pingora_limits", &["serve/counting.rs"]),
     ("rusqlite", &["import/"]),
@@ -144,23 +145,37 @@ fn every_invariant_names_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let map = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the map is there");
     let (_, rest) = map.split_once("\n## Invariants\n").expect("the map has its invariants");
-    let invariants = rest.split("\n## ").next().unwrap_or(rest);
-    let mut code = String::new();
-    let mut paths = Vec::new();
+    assert_none(tests_missing("ARCHITECTURE.md", rest.split("\n## ").next().unwrap_or(rest)));
+}
+
+#[test]
+fn every_class_of_attack_names_a_test_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let proof = fs::read_to_string(root.join("docs/proof.md")).expect("the proof is there");
+    let (_, classes) = proof.split_once("\n## Classes of attack\n").expect("the proof has its table");
+    for row in classes.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")) {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        assert!(last.contains('`'), "docs/proof.md: no test in {row}");
+    }
+    assert_none(tests_missing("docs/proof.md", &proof));
+}
+
+/// The names in backticks that look like tests and are none.
+fn tests_missing(file: &str, text: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut code, mut paths) = (String::new(), Vec::new());
     rust_files(&root.join("src"), &mut paths);
     rust_files(&root.join("tests"), &mut paths);
     for path in paths {
         code.push_str(&fs::read_to_string(path).expect("a source file is readable"));
     }
-    let named: Vec<&str> = invariants.split('`').skip(1).step_by(2).filter(|name| name.contains('_')).collect();
-    assert!(!named.is_empty(), "the invariants name tests in backticks");
-    assert_none(
-        named
-            .iter()
-            .filter(|name| !code.contains(&format!("fn {name}(")))
-            .map(|name| format!("ARCHITECTURE.md: no test is called `{name}`"))
-            .collect(),
-    );
+    let is_name = |name: &&str| {
+        name.contains('_') && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(!named.is_empty(), "{file} names tests in backticks");
+    let missing = named.iter().filter(|name| !code.contains(&format!("fn {name}(")));
+    missing.map(|name| format!("{file}: no test is called `{name}`")).collect()
 }
 
 #[test]

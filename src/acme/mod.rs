@@ -23,6 +23,10 @@ mod wanted;
 mod wire;
 mod worker;
 
+use std::path::Path;
+
+use crate::config::{AcmeSpec, ChallengeSpec};
+
 pub use command::{Ended, PROGRAM_LIMIT, Ran, masked, run_program};
 pub use import::{ImportReport, import_acme_sh};
 pub use report::{CertReport, CertReports, report};
@@ -31,6 +35,19 @@ pub use secret::{SecretError, read_secret};
 pub use state::CertFolder;
 pub use wanted::{Source, Wanted};
 pub use worker::{CertificateWorker, Stored};
+
+/// What the DNS credentials of an order may do too much or too little, in words; or why that cannot be found out. `None`: it
+/// has none. Asks the provider, changes nothing.
+pub async fn check_credentials(order: &AcmeSpec, state: &Path) -> Option<Result<Vec<String>, String>> {
+    let ChallengeSpec::Dns(dns) = &order.challenge else { return None };
+    let names: Vec<String> =
+        wanted::names_of(order).iter().map(|name| name.trim_start_matches("*.").to_owned()).collect();
+    let rights = match dns::provider(dns, state) {
+        Ok(provider) => provider.check_rights(&names).await,
+        Err(error) => Err(error),
+    };
+    Some(rights.map(|rights| rights.remarks()).map_err(|error| in_words(&error)))
+}
 
 /// An error with its causes, in one line.
 fn in_words(error: &dyn std::error::Error) -> String {

@@ -1,6 +1,8 @@
 //! The one list of orders, whoever gives them, and what comes back.
 //! On the socket an order is one line, `{"command":"reload"}`, and so is the answer.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -10,6 +12,16 @@ use tokio::sync::oneshot;
 pub enum Command {
     /// Read the file again; the answer is the verdict.
     Reload,
+    /// The same, asked by a program: if it is another one than runs here, it takes over.
+    ReloadAs {
+        /// The program.
+        program: PathBuf,
+    },
+    /// Hand over to a new process of this program; the answer comes when it serves, or will not.
+    Upgrade {
+        /// The program.
+        program: PathBuf,
+    },
     /// The table in force.
     Routes,
     /// Generation, doors, connections, how long it runs.

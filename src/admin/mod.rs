@@ -11,4 +11,4 @@ pub use ask::{AskError, ask};
 pub use command::{Answer, Command, Order, Question};
 pub use metrics_door::serve_metrics;
 pub use signals::{Signal, Signals};
-pub use socket::{AdminError, AdminSocket, serve, socket_path};
+pub use socket::{AdminError, AdminHandle, AdminSocket, serve, socket_path};

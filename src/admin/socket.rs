@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
@@ -83,6 +83,34 @@ pub struct AdminSocket {
     path: PathBuf,
     /// Device and inode of the file, to know it again.
     file: Option<(u64, u64)>,
+    /// Whether it is another process's by now.
+    left: watch::Receiver<bool>,
+    leave: watch::Sender<bool>,
+}
+
+/// The socket as whoever hands it over holds it.
+#[derive(Debug)]
+pub struct AdminHandle {
+    listener: std::os::unix::net::UnixListener,
+    path: PathBuf,
+    leave: watch::Sender<bool>,
+}
+
+impl AdminHandle {
+    /// Its file, and a second handle of the listening socket.
+    pub fn share(&self) -> Option<(PathBuf, std::os::unix::net::UnixListener)> {
+        Some((self.path.clone(), self.listener.try_clone().ok()?))
+    }
+
+    /// Leaves it to the other process: nobody is accepted here any more, and the file stays.
+    pub fn leave(self) {
+        self.leave.send_replace(true);
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl AdminSocket {
@@ -91,8 +119,27 @@ impl AdminSocket {
         remove_stale(path)?;
         let unopened = |cause| AdminError::Unopened { socket: path.to_owned(), cause };
         let listener = listen(path).map_err(unopened)?;
+        Ok(AdminSocket::of(path, listener))
+    }
+
+    /// The socket of a process that this one follows.
+    pub fn adopt(path: &Path, listener: std::os::unix::net::UnixListener) -> Result<AdminSocket, AdminError> {
+        let unopened = |cause| AdminError::Unopened { socket: path.to_owned(), cause };
+        listener.set_nonblocking(true).map_err(unopened)?;
+        Ok(AdminSocket::of(path, listener))
+    }
+
+    fn of(path: &Path, listener: std::os::unix::net::UnixListener) -> AdminSocket {
         let file = fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()));
-        Ok(AdminSocket { listener, path: path.to_owned(), file })
+        let (leave, left) = watch::channel(false);
+        AdminSocket { listener, path: path.to_owned(), file, left, leave }
+    }
+
+    /// What is needed to hand it over later.
+    pub fn handle(&self) -> Result<AdminHandle, AdminError> {
+        let unopened = |cause| AdminError::Unopened { socket: self.path.clone(), cause };
+        let listener = self.listener.try_clone().map_err(unopened)?;
+        Ok(AdminHandle { listener, path: self.path.clone(), leave: self.leave.clone() })
     }
 
     /// Answers until the receiver of `orders` is gone. To stop earlier, drop the future.
@@ -101,6 +148,7 @@ impl AdminSocket {
         let listener = self.listener.try_clone().and_then(UnixListener::from_std).map_err(unopened)?;
         let places = Arc::new(Semaphore::new(CLIENTS));
         let mut clients = JoinSet::new();
+        let mut left = self.left.clone();
         loop {
             let place = tokio::select! {
                 place = places.clone().acquire_owned() => place,
@@ -108,6 +156,7 @@ impl AdminSocket {
             };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
+                _ = left.wait_for(|left| *left) => break,
                 () = orders.closed() => break,
             };
             match accepted {
@@ -133,6 +182,9 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
+        if *self.left.borrow() {
+            return;
+        }
         let now = fs::symlink_metadata(&self.path).ok().map(|file| (file.dev(), file.ino()));
         if now.is_some() && now == self.file {
             // Whoever comes next replaces what stays behind.

@@ -56,6 +56,7 @@ pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
         factory: factory(path)?.into(),
         roots: SystemRoots::load().into(),
         metrics: Metrics::new(1),
+        first_generation: 1,
     };
     workshop.prepare(None)
 }

@@ -2,26 +2,32 @@
 //! to the side, publishes them, and ends everything in order.
 
 mod certificates;
+mod ending;
+mod handover;
+mod heartbeat;
 mod questions;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
+use super::arrival::Arrival;
 use super::load::{Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
 use super::{AppError, RunOptions, Running, limits, table};
 use crate::acme::{CertificateWorker, Stored};
-use crate::admin::{Answer, Command, Order, Signal, Signals, serve_metrics};
-use crate::cert::{SystemRoots, TlsFactory};
+use crate::admin::{AdminHandle, Answer, Command, Order, Signal, Signals, serve_metrics};
+use crate::cert::SystemRoots;
 use crate::config::{Config, Source};
-use crate::model::show_duration;
 use crate::provider::{ContentPrint, Watch};
 use crate::serve::{Cores, Counts, Doors, Plant};
+use crate::service::{Inherited, StateLock, Supervisor};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
 use crate::upstream::follow;
@@ -55,7 +61,14 @@ pub struct Control {
     source: Source,
     metrics_door: Option<(SocketAddr, oneshot::Sender<()>)>,
     local_ca: Option<PathBuf>,
-    socket: Option<PathBuf>,
+    admin: Option<AdminHandle>,
+    admin_serving: Option<JoinHandle<()>>,
+    /// A second handle of every listening socket, for a successor and for the supervisor.
+    sockets: HashMap<SocketAddr, TcpListener>,
+    lock: Option<StateLock>,
+    supervisor: Supervisor,
+    is_announced: bool,
+    called_with: Option<Vec<OsString>>,
     orders: mpsc::Receiver<Order>,
     signals: Signals,
     watch: Watch,
@@ -76,10 +89,11 @@ fn look_at(files: &[PathBuf]) -> Seen {
 
 impl Control {
     /// Builds everything and opens the doors. Inside the control runtime.
-    pub fn start(options: RunOptions) -> Result<Control, AppError> {
+    pub fn start(options: RunOptions, arrival: &mut Arrival) -> Result<Control, AppError> {
         let began = Instant::now();
-        let RunOptions { config, state, workers, overlay } = options;
+        let RunOptions { config, state, workers, overlay, follows: _, called_with } = options;
         create_state(&state)?;
+        let lock = arrival.lock(&state)?;
         let workers = workers.unwrap_or_else(limits::usable_cores).max(1);
         // One set of counters more than cores: for the threads that accept and control.
         let metrics = Metrics::new(workers + 1);
@@ -88,13 +102,14 @@ impl Control {
             path: config,
             state: Some(state.clone()),
             overlay,
-            factory: Arc::new(TlsFactory::new()?),
+            factory: Arc::new(arrival.factory()?),
             roots: Arc::new(SystemRoots::load()),
             metrics: Arc::clone(&metrics),
+            first_generation: arrival.first_generation(),
         });
         let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = workshop.prepare(None)?;
         tell(&warnings, &notices, &config);
-        let bound = bind_all(&snapshot, &[], None)?;
+        let bound = bind_all(&snapshot, &[], None, &mut arrival.inherited)?;
 
         let access_log = AccessLog::start(snapshot.access_log, Sink::Stdout)
             .map_err(|error| AppError::Start(std::io::Error::other(error)))?;
@@ -114,7 +129,8 @@ impl Control {
         let doors = Doors::start(plant, cores.clone()).map_err(AppError::Start)?;
         let signals = Signals::listen().map_err(AppError::Start)?;
         let (inbox, orders) = mpsc::channel(QUEUE);
-        let socket = open_socket(&state, inbox);
+        arrival.wait_for_turn()?;
+        let (admin, admin_serving) = open_socket(&state, inbox, arrival.admin()).unzip();
         let (announce, stored) = mpsc::channel(certificates::ANNOUNCEMENTS);
         let (factory, roots) = (Arc::clone(&workshop.factory), Arc::clone(&workshop.roots));
         let worker =
@@ -132,7 +148,13 @@ impl Control {
             source,
             metrics_door: None,
             local_ca,
-            socket,
+            admin,
+            admin_serving,
+            sockets: HashMap::new(),
+            lock,
+            supervisor: Supervisor::from_environment(),
+            is_announced: false,
+            called_with,
             orders,
             signals,
             watch: Watch::start(),
@@ -145,8 +167,9 @@ impl Control {
         };
         control.watch.set_files(control.files.clone(), &Seen::new());
         control.put_to_use(bound, &[]);
-        control.metrics.set_generation(1);
+        control.metrics.set_generation(control.cell.load().generation);
         control.after_publishing();
+        tokio::spawn(heartbeat::watch(control.cores.clone(), control.supervisor.clone()));
         Ok(control)
     }
 
@@ -158,7 +181,7 @@ impl Control {
             listeners: listeners.map(|l| (Arc::clone(&l.door.name), l.address, l.mode == Mode::Tls)).collect(),
             metrics: snapshot.metrics.as_ref().map(|(address, _)| *address),
             local_ca: self.local_ca.clone(),
-            socket: self.socket.clone(),
+            socket: self.admin.as_ref().map(|admin| admin.path().to_owned()),
             workers: self.cores.count(),
         }
     }
@@ -180,6 +203,10 @@ impl Control {
                 },
                 Some(Order { command, answer }) = self.orders.recv() => match command {
                     Command::Renew { name, force } => self.renew(&name, force, answer),
+                    Command::Upgrade { program } => if self.upgrade(&program, answer).await { return },
+                    Command::ReloadAs { program } if self.is_other_program(&program).await => {
+                        if self.upgrade(&program, answer).await { return }
+                    }
                     Command::Explain { question } => self.explain(question, answer),
                     command => drop(answer.send(self.carry_out(command).await)),
                 },
@@ -200,7 +227,7 @@ impl Control {
 
     async fn carry_out(&mut self, command: Command) -> Answer {
         match command {
-            Command::Reload => self.reload("the admin socket").await,
+            Command::Reload | Command::ReloadAs { .. } => self.reload("the admin socket").await,
             Command::Routes => {
                 let rows = table::rows(&self.cell.load());
                 let json = serde_json::to_value(&rows).unwrap_or_default();
@@ -210,7 +237,9 @@ impl Control {
             Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
             Command::Certificates => self.certificates().await,
             Command::Incident { id } => self.incident(&id),
-            Command::Renew { .. } | Command::Explain { .. } => Answer::refused("answered when it is done"),
+            Command::Renew { .. } | Command::Explain { .. } | Command::Upgrade { .. } => {
+                Answer::refused("answered when it is done")
+            }
         }
     }
 
@@ -218,12 +247,15 @@ impl Control {
         let snapshot = self.cell.load();
         let (exchanges, connections) = self.cores.in_flight();
         let json = serde_json::json!({
+            "process": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
             "generation": snapshot.generation,
             "routes": snapshot.routes.len(),
             "workers": self.cores.count(),
             "connections": connections,
             "requests_in_flight": exchanges,
             "uptime_seconds": self.began.elapsed().as_secs(),
+            "metrics": snapshot.metrics.as_ref().map(|(address, _)| address.to_string()),
             "listeners": snapshot.listeners.iter().map(|l| format!("{} {}", l.door.name, l.address)).collect::<Vec<_>>(),
         });
         let text = format!(
@@ -246,6 +278,7 @@ impl Control {
     /// Reads routes.toml again. A faulty file changes nothing.
     async fn reload(&mut self, by: &str) -> Answer {
         let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
+        self.supervisor.reloading();
         let began = Instant::now();
         let prepared = tokio::task::spawn_blocking({
             let (before, files) = (Arc::clone(&before), self.files.clone());
@@ -270,6 +303,7 @@ impl Control {
                 // The warnings behind the first line were logged as such.
                 let first = what.lines().next().unwrap_or_default();
                 tracing::info!("reload {} by {by}, in {took} ms: {first}", before.generation + 1);
+                self.supervisor.ready(&self.in_a_line());
                 Answer::done(format!("{what}\n"), serde_json::json!({ "generation": before.generation + 1 }))
             }
             Err(why) => {
@@ -277,6 +311,7 @@ impl Control {
                 let text =
                     format!("{why}\nrefused; generation {} stays in force: nothing has changed\n", before.generation);
                 tracing::error!("reload by {by} refused\n{text}");
+                self.supervisor.ready(&format!("{}; the file as it is now is refused", self.in_a_line()));
                 Answer::refused(text)
             }
         }
@@ -311,7 +346,8 @@ impl Control {
     fn adopt(&mut self, prepared: Prepared, before: &Snapshot) -> Result<String, String> {
         let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = prepared;
         let metrics_at = self.metrics_door.as_ref().map(|(address, _)| *address);
-        let bound = bind_all(&snapshot, &before.listeners, metrics_at).map_err(|error| error.to_string())?;
+        let bound = bind_all(&snapshot, &before.listeners, metrics_at, &mut Inherited::default())
+            .map_err(|error| error.to_string())?;
         tell(&warnings, &notices, &config);
         let what = changes(before, &snapshot);
         // Here too: where reloads follow one another closely, the pause for it never comes.
@@ -338,19 +374,24 @@ impl Control {
     fn put_to_use(&mut self, bound: Bound, before: &[Listener]) {
         let snapshot = self.cell.load();
         for (address, socket) in bound.doors {
+            self.remember(address, &socket);
             self.doors.open(address, socket);
         }
         for listener in before {
             if snapshot.listener(listener.address).is_none() {
                 self.doors.close(listener.address);
+                self.forget(listener.address);
             }
         }
         let wanted = snapshot.metrics.as_ref().map(|(address, _)| *address);
         if self.metrics_door.as_ref().map(|(address, _)| *address) != wanted {
             // Dropping the sender stops the old one.
-            self.metrics_door = None;
+            if let Some((address, _)) = self.metrics_door.take() {
+                self.forget(address);
+            }
         }
         if let (Some(address), Some(socket)) = (wanted, bound.metrics) {
+            self.remember(address, &socket);
             self.metrics_door = self.open_metrics(socket).map(|stop| (address, stop));
         }
     }
@@ -394,37 +435,5 @@ impl Control {
                 .map(|(name, not_after_unix)| CertificateMetric { name, not_after_unix })
                 .collect(),
         );
-    }
-
-    /// Stops accepting, lets what is in flight finish within `[drain] stop`, and leaves. A second signal leaves at once.
-    async fn stop(&mut self) {
-        let snapshot = self.cell.load();
-        self.readiness.drain();
-        for listener in &snapshot.listeners {
-            self.doors.close(listener.address);
-        }
-        self.cores.drain();
-        let worker_ended = self.worker.end();
-        let (exchanges, connections) = self.cores.in_flight();
-        let limit = snapshot.drain.stop;
-        tracing::info!(exchanges, connections, within = show_duration(limit), "stopping: what is in flight finishes");
-        let cores = self.cores.clone();
-        let finished = async {
-            while cores.in_flight() != (0, 0) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::select! {
-            () = finished => tracing::info!("stopped, nothing was cut"),
-            () = tokio::time::sleep(limit) => {
-                let (exchanges, connections) = self.cores.in_flight();
-                tracing::warn!(exchanges, connections, "stopped, these were cut");
-            }
-            _ = self.signals.next() => tracing::warn!("stopped at once by a second signal"),
-        }
-        worker_ended.await;
-        self.metrics_door = None;
-        self.cores.end();
-        self.access_log.clone().close();
     }
 }

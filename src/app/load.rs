@@ -28,6 +28,8 @@ pub struct Workshop {
     pub roots: Arc<SystemRoots>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The number of the first snapshot: 1, or the one behind a predecessor's.
+    pub first_generation: u64,
 }
 
 /// A snapshot that keeps every promise, and what it was made from.
@@ -75,7 +77,7 @@ impl Workshop {
             warnings.extend(uncovered_warnings(&config, &source, &uncovered));
         }
         let (certificates, local_ca) = self.with_local_ca(&config, served, covering, &uncovered, &mut notices);
-        let generation = previous.map_or(1, |before| before.generation + 1);
+        let generation = previous.map_or(self.first_generation, |before| before.generation + 1);
         let parts =
             Parts { config: &config, certificates, previous, metrics: &self.metrics, roots: &self.roots, generation };
         let snapshot = compile(parts);

@@ -1,20 +1,24 @@
 //! The whole: builds every part, starts it, reloads it, and ends it in order. The only room that knows all others.
 
+mod arrival;
 mod certificates;
 mod check;
 mod control;
+mod doctor;
 mod explain;
 mod limits;
 mod load;
 mod open;
 mod table;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
+pub use doctor::{Finding, Findings, Health, drop_in, examine};
 pub use explain::{Explanation, explain_file};
 pub use table::{RouteRow, RouteRows, table};
 
@@ -34,6 +38,10 @@ pub struct RunOptions {
     pub workers: Option<usize>,
     /// See [`Overlay`].
     pub overlay: Option<Overlay>,
+    /// Whether a predecessor waits on standard input to hand over.
+    pub follows: bool,
+    /// How this program is called to follow this one, its own name left out; `None`: it cannot be replaced while it serves.
+    pub called_with: Option<Vec<OsString>>,
 }
 
 /// What is serving.
@@ -80,6 +88,9 @@ pub enum AppError {
     /// Certificates cannot be handled at all.
     #[error("{0}")]
     Certificates(#[from] crate::cert::CertError),
+    /// The state folder is another process's, or the hand-over broke off.
+    #[error("{0}")]
+    Service(#[from] crate::service::ServiceError),
     /// A thread or runtime could not be started.
     #[error("a part of the process could not be started: {0}")]
     Start(std::io::Error),
@@ -91,7 +102,9 @@ pub fn run(options: RunOptions, ready: impl FnOnce(&Running)) -> Result<(), AppE
     limits::count_panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Start)?;
     let outcome = runtime.block_on(async {
-        let mut control = control::Control::start(options)?;
+        let mut arrival = arrival::Arrival::of(&options)?;
+        let mut control = control::Control::start(options, &mut arrival).inspect_err(|why| arrival.refuse(why))?;
+        arrival.complete(&mut control);
         ready(&control.running());
         control.work().await;
         Ok(())

@@ -2,14 +2,17 @@
 //! that it accepted.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::AppError;
-use crate::admin::{AdminSocket, Order, socket_path};
+use crate::admin::{AdminHandle, AdminSocket, Order, socket_path};
 use crate::config::{Config, Diagnostic};
 use crate::serve::bind;
+use crate::service::Inherited;
 use crate::snapshot::{Listener, Snapshot};
 
 /// How many warnings of one file are logged.
@@ -23,10 +26,15 @@ pub struct Bound {
     pub metrics: Option<TcpListener>,
 }
 
-/// Binds every address that is not open yet.
-pub fn bind_all(snapshot: &Snapshot, open: &[Listener], metrics_open: Option<SocketAddr>) -> Result<Bound, AppError> {
-    let bound = |address: SocketAddr, what: String| {
-        bind(address).map_err(|cause| {
+/// Binds every address that is not open yet, unless its socket was inherited.
+pub fn bind_all(
+    snapshot: &Snapshot,
+    open: &[Listener],
+    metrics_open: Option<SocketAddr>,
+    inherited: &mut Inherited,
+) -> Result<Bound, AppError> {
+    let mut bound = |address: SocketAddr, what: String| {
+        inherited.take(address).map_or_else(|| bind(address), Ok).map_err(|cause| {
             let hint = match cause.kind() {
                 std::io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE or root",
                 std::io::ErrorKind::AddrInUse => {
@@ -56,17 +64,25 @@ pub fn create_state(state: &Path) -> Result<(), AppError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(failed)
 }
 
-/// The admin socket is a convenience: without it, signals and the watcher still work.
-pub fn open_socket(state: &Path, orders: mpsc::Sender<Order>) -> Option<PathBuf> {
+/// The admin socket is a convenience: without it, signals and the watcher still work. `handed`: that of a predecessor.
+pub fn open_socket(
+    state: &Path,
+    orders: mpsc::Sender<Order>,
+    handed: Option<(PathBuf, UnixListener)>,
+) -> Option<(AdminHandle, JoinHandle<()>)> {
     let path = socket_path(std::env::var_os("RUNTIME_DIRECTORY").as_deref(), state);
-    match AdminSocket::bind(&path) {
-        Ok(socket) => {
-            tokio::spawn(async move {
+    let opened = match handed {
+        Some((path, listener)) => AdminSocket::adopt(&path, listener),
+        None => AdminSocket::bind(&path),
+    };
+    match opened.and_then(|socket| Ok((socket.handle()?, socket))) {
+        Ok((handle, socket)) => {
+            let serving = tokio::spawn(async move {
                 if let Err(error) = socket.serve(orders).await {
                     tracing::warn!(%error, "the admin socket is gone; signals and file changes still reload");
                 }
             });
-            Some(path)
+            Some((handle, serving))
         }
         Err(error) => {
             tracing::warn!(%error, "no admin socket; signals and file changes still reload");

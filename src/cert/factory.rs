@@ -7,16 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::names::Names;
-use super::{CertError, Certificate, CertificateOrigin, crypto, files, hex, sha256};
+use super::{CertError, Certificate, CertificateOrigin, Tickets, crypto, files, hex, sha256};
 
 /// Longest chain that is accepted. Public ones have two or three.
 const CHAIN_LIMIT: usize = 16;
@@ -24,13 +23,23 @@ const CHAIN_LIMIT: usize = 16;
 /// What survives reloads on the TLS side: one session ticketer for every configuration, so that a client's session is
 /// resumed whatever was published since (keys turn every 6 h and are good for 12).
 pub struct TlsFactory {
-    ticketer: Arc<dyn ProducesTickets>,
+    tickets: Arc<Tickets>,
 }
 
 impl TlsFactory {
     /// A factory with fresh ticket keys. One for the life of the process. Fails if there is no randomness.
     pub fn new() -> Result<TlsFactory, CertError> {
-        Ok(TlsFactory { ticketer: Ticketer::new().map_err(CertError::Tls)? })
+        Ok(TlsFactory { tickets: Arc::new(Tickets::new()?) })
+    }
+
+    /// A factory with the ticket keys of the process that this one follows.
+    pub fn following(tickets: &serde_json::Value) -> Result<TlsFactory, CertError> {
+        Ok(TlsFactory { tickets: Arc::new(Tickets::handed_over(tickets)?) })
+    }
+
+    /// The ticket keys, for the process that follows this one.
+    pub fn hand_over_tickets(&self) -> serde_json::Value {
+        self.tickets.hand_over()
     }
 
     /// Reads a pair of files, each at most 1 MiB.
@@ -84,7 +93,7 @@ impl TlsFactory {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.ticketer = self.ticketer.clone();
+        config.ticketer = Arc::<Tickets>::clone(&self.tickets);
         // Tickets carry the session; a server-side store would be a lock in every handshake and forget at each reload.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;

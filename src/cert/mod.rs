@@ -10,6 +10,7 @@ mod files;
 mod local_ca;
 mod names;
 mod table;
+mod tickets;
 mod verify;
 
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,7 @@ pub use factory::{TlsFactory, key_exposure};
 pub use files::{private_folder, read as read_file, write as write_file};
 pub use local_ca::LocalCa;
 pub use table::CertTable;
+pub use tickets::Tickets;
 pub use verify::{PinMismatch, SystemRoots, UpstreamTlsFailure, client_config, explain_failure};
 
 /// The one set of algorithms of this program (aws-lc-rs, post-quantum key exchange preferred). Named everywhere instead of

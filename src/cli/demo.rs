@@ -44,7 +44,14 @@ pub(super) fn demo(words: DemoWords, called_as: &str, mut screen: Screen) -> Exi
     };
     let file = config.clone();
     let folder = state.clone();
-    let options = RunOptions { config, state, workers: workers.map(usize::from), overlay: Some(overlay) };
+    let options = RunOptions {
+        config,
+        state,
+        workers: workers.map(usize::from),
+        overlay: Some(overlay),
+        follows: false,
+        called_with: None,
+    };
     run::serve(options, "`doorward demo --port-base 18443` uses other ports", |running| {
         if let Some(config) = stage.latest() {
             let tour = Tour { called_as, file: &file, state: &folder, config: &config, running };

@@ -1,24 +1,56 @@
 //! `doorward reload` and `doorward routes`: what is asked of the running one, and the offline twin of the second.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::screen::Screen;
-use super::{LiveWords, NOTHING_THERE, RoutesWords, complain, places, show_faults};
+use super::{LiveWords, NOTHING_THERE, RoutesWords, UpgradeWords, complain, places, show_faults};
 use crate::admin::{self, Answer, Command};
 use crate::app;
 
 /// A reload reads certificates and binds doors; a machine under load takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A hand-over has longer limits of its own: the new process reads the file, the old one ends its certificate orders.
+const HAND_OVER: Duration = Duration::from_secs(150);
+
 pub(super) fn reload(words: LiveWords, screen: &mut Screen) -> ExitCode {
     let as_json = words.json;
-    match ask(words, &Command::Reload) {
+    // Where this program cannot be told, it cannot be the one that takes over.
+    let command = own_program().map_or(Command::Reload, |program| Command::ReloadAs { program });
+    match ask_within(words, &command, HAND_OVER) {
         Err(code) => code,
         Ok(answer) => verdict(&answer, as_json, screen),
     }
+}
+
+pub(super) fn upgrade(words: UpgradeWords, screen: &mut Screen) -> ExitCode {
+    let UpgradeWords { binary, live } = words;
+    let as_json = live.json;
+    let program = match binary.map(std::fs::canonicalize) {
+        Some(Ok(program)) => Ok(program),
+        Some(Err(cause)) => Err(format!("the program that is to take over cannot be found: {cause}")),
+        None => own_program().ok_or_else(|| "this program was replaced meanwhile; name one with --binary".to_owned()),
+    };
+    let program = match program {
+        Ok(program) => program,
+        Err(why) => {
+            complain(why);
+            return ExitCode::from(NOTHING_THERE);
+        }
+    };
+    match ask_within(live, &Command::Upgrade { program }, HAND_OVER) {
+        Err(code) => code,
+        Ok(answer) => verdict(&answer, as_json, screen),
+    }
+}
+
+/// The file of this program, if it is still there.
+fn own_program() -> Option<PathBuf> {
+    std::env::current_exe().ok().filter(|program| program.is_file())
 }
 
 pub(super) fn routes(words: RoutesWords, screen: &mut Screen) -> ExitCode {

@@ -1,10 +1,11 @@
 //! The command line: words in, one order carried out, an exit code out.
 //! It prints and asks; what the answers are is decided below. Exit codes: 0 done, 1 refused or not possible,
-//! 2 misunderstood (a wrong word, nobody there to ask, a file that cannot be read).
+//! 2 misunderstood (a wrong word, nobody there to ask, a file that cannot be read), 3 this machine does not let `run` serve.
 
 mod cert;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod import;
 mod live;
@@ -48,8 +49,13 @@ enum Order {
     Run(RunWords),
     /// Look through a file for every fault, without serving
     Check(CheckWords),
-    /// Tell the running one to read its file again, and wait for its verdict
+    /// Tell the running one to read its file again, and wait for its verdict; if this is another
+    /// program than the running one, hand over to it
     Reload(LiveWords),
+    /// Replace the running one by this program (or another), without dropping a connection
+    Upgrade(UpgradeWords),
+    /// Look over this machine: ports, rights, DNS, tokens, upstreams; each fault with its mend
+    Doctor(DoctorWords),
     /// Show the table in force, or the table that a file would make
     Routes(RoutesWords),
     /// Say what would become of a request and why, or what became of one
@@ -76,6 +82,19 @@ struct RunWords {
     /// Cores that serve [default: all it may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+    /// A predecessor waits on standard input; 1: start the one that follows it, 2: be it
+    #[arg(long, value_name = "STEP", hide = true, value_parser = clap::value_parser!(u8).range(1..=2))]
+    follow: Option<u8>,
+}
+
+/// `doorward upgrade`
+#[derive(Args, Debug)]
+struct UpgradeWords {
+    /// The program that takes over [default: this one]
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
 }
 
 /// `doorward check`
@@ -90,6 +109,22 @@ struct CheckWords {
     /// For programs: one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// `doorward doctor`
+#[derive(Args, Debug)]
+struct DoctorWords {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same, named as elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with = "file", hide = true)]
+    config: Option<PathBuf>,
+    /// Print the lines that the systemd unit needs for this file, for `systemctl edit doorward`
+    #[arg(long, conflicts_with = "json")]
+    unit: bool,
+    #[command(flatten)]
+    live: LiveWords,
 }
 
 /// Where the running one is asked.
@@ -235,6 +270,8 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Run(words) => run::run(words),
         Order::Check(words) => check::check(words, &mut screen),
         Order::Reload(words) => live::reload(words, &mut screen),
+        Order::Upgrade(words) => live::upgrade(words, &mut screen),
+        Order::Doctor(words) => doctor::doctor(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
         Order::Explain(words) => explain::explain(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),

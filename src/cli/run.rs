@@ -1,21 +1,45 @@
 //! `doorward run`.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use super::{NOTHING_THERE, RunWords, complain, places, show_faults};
 use crate::app::{self, AppError, RunOptions};
+use crate::service::Predecessor;
 use crate::telemetry;
 
+/// The file is good, the words are understood, but this machine does not let it serve.
+const NOT_HERE: u8 = 3;
+
 pub(super) fn run(words: RunWords) -> ExitCode {
-    let RunWords { config, state, workers } = words;
+    let RunWords { config, state, workers, follow } = words;
     telemetry::start_logging();
     let config = places::routes_file(config);
-    if let Some(why) = places::missing_file(&config) {
+    let state = places::state_folder(state, &config);
+    let mut called_with: Vec<OsString> = vec!["run".into(), "--config".into(), (&config).into()];
+    called_with.extend(["--state".into(), (&state).into()]);
+    called_with.extend(workers.iter().flat_map(|workers| ["--workers".into(), workers.to_string().into()]));
+    let with_step = |step: &str| [&called_with[..], &["--follow".into(), step.into()]].concat();
+    if follow == Some(1) {
+        return match Predecessor::pass_on(&with_step("2")) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(cause) => {
+                complain(format_args!("this program cannot be started once more: {cause}"));
+                ExitCode::from(NOT_HERE)
+            }
+        };
+    }
+    if follow.is_none()
+        && let Some(why) = places::missing_file(&config)
+    {
         complain(why);
         return ExitCode::from(NOTHING_THERE);
     }
-    let state = places::state_folder(state, &config);
-    serve(RunOptions { config, state, workers: workers.map(usize::from), overlay: None }, "", |_| {})
+    // The end of process 1 is the end of its container, so nobody can follow it there.
+    let called_with = (std::process::id() != 1).then(|| with_step("1"));
+    let workers = workers.map(usize::from);
+    let options = RunOptions { config, state, workers, overlay: None, follows: follow.is_some(), called_with };
+    serve(options, "", |_| {})
 }
 
 /// Serves until stopped; `ready` is called once it does. Where a port is taken, `way_out` says what else to try.
@@ -25,7 +49,7 @@ pub(super) fn serve(options: RunOptions, way_out: &str, ready: impl FnOnce(&app:
             "{}: cannot make the state folder: {cause}; name another with --state",
             options.state.display()
         ));
-        return ExitCode::FAILURE;
+        return ExitCode::from(NOT_HERE);
     }
     match app::run(options, ready) {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,11 +61,11 @@ pub(super) fn serve(options: RunOptions, way_out: &str, ready: impl FnOnce(&app:
         Err(cause @ AppError::Bind { .. }) if !way_out.is_empty() => {
             complain(cause);
             complain(way_out);
-            ExitCode::FAILURE
+            ExitCode::from(NOT_HERE)
         }
         Err(cause) => {
             complain(cause);
-            ExitCode::FAILURE
+            ExitCode::from(NOT_HERE)
         }
     }
 }

@@ -9,9 +9,11 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Response, StatusCode};
 use tokio::task::AbortHandle;
 
+use super::body::ResponseBody;
 use super::client_io::{Activity, Phase};
 use super::core::{Core, SECOND, TICK};
 use super::counting::Held;
@@ -49,6 +51,9 @@ pub struct Connection {
     streams: Cell<u32>,
     peer_value: OnceCell<Option<HeaderValue>>,
     closing_since: Cell<Option<u32>>,
+    is_h2: Cell<bool>,
+    is_retiring: Cell<bool>,
+    has_served: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     task: RefCell<Option<AbortHandle>>,
     /// Its place among the connections of its address.
@@ -78,6 +83,9 @@ impl Connection {
             streams: Cell::new(0),
             peer_value: OnceCell::new(),
             closing_since: Cell::new(None),
+            is_h2: Cell::new(false),
+            is_retiring: Cell::new(false),
+            has_served: Cell::new(false),
             waker: RefCell::default(),
             task: RefCell::default(),
             _place: place,
@@ -89,9 +97,10 @@ impl Connection {
         self.certificate.get()
     }
 
-    /// The handshake is done, with this certificate.
-    pub fn secured(&self, certificate: Arc<Certificate>) {
+    /// The handshake is done, with this certificate and for this protocol.
+    pub fn secured(&self, certificate: Arc<Certificate>, is_h2: bool) {
         let _ = self.certificate.set(certificate);
+        self.is_h2.set(is_h2);
     }
 
     /// Names the task that serves it: who is to be aborted.
@@ -102,6 +111,7 @@ impl Connection {
     /// An exchange began on it.
     pub fn stream_began(&self) {
         self.streams.set(self.streams.get() + 1);
+        self.has_served.set(true);
         self.activity.enter(Phase::Busy, 0);
     }
 
@@ -134,6 +144,16 @@ impl Connection {
             if let Some(waker) = self.waker.borrow_mut().take() {
                 waker.wake();
             }
+        }
+    }
+
+    /// Asks it to end where its client cannot lose a request by it: HTTP/1 with its next answer, HTTP/2 with a GOAWAY, but not
+    /// before its first request. To close an idle HTTP/1 connection would meet the request that is on its way (RFC 9112
+    /// §9.6), and clients take a GOAWAY in answer to their first request for a fault.
+    pub fn retire(&self, tick: u32) {
+        self.is_retiring.set(true);
+        if self.is_h2.get() && self.has_served.get() {
+            self.close(tick);
         }
     }
 
@@ -199,6 +219,18 @@ impl Connection {
             Some(known) => known.clone_from(waker),
             None => *known = Some(waker.clone()),
         }
+    }
+
+    /// Tells the client that this is the last answer here, if it is: the connection is closed behind it.
+    pub fn mark_last(&self, response: &mut Response<ResponseBody>) {
+        if self.is_retiring.get() && !self.is_h2.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// Whether it is to end where its client cannot lose a request by it.
+    pub fn is_retiring(&self) -> bool {
+        self.is_retiring.get()
     }
 
     /// Whether it was asked to close.

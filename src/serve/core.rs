@@ -68,6 +68,8 @@ pub struct Load {
     pub exchanges: AtomicUsize,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// Grows with every turn of the sweeper: a core whose beat stands still is stalled.
+    pub beat: AtomicUsize,
 }
 
 /// One data core, as everything on it sees it.
@@ -101,6 +103,7 @@ pub struct Core {
     connections: RefCell<Slab<Rc<Connection>>>,
     exchanges: RefCell<Slab<Weak<Exchange>>>,
     is_draining: Cell<bool>,
+    is_retiring: Cell<bool>,
 }
 
 /// What we add to Via: the protocol that the request came in and our name (RFC 9110 §7.6.3).
@@ -149,6 +152,7 @@ impl Core {
             connections: RefCell::default(),
             exchanges: RefCell::default(),
             is_draining: Cell::new(false),
+            is_retiring: Cell::new(false),
         }
     }
 
@@ -197,6 +201,8 @@ impl Core {
     pub fn connected(&self, connection: Rc<Connection>) -> usize {
         if self.is_draining.get() {
             connection.close(self.tick());
+        } else if self.is_retiring.get() {
+            connection.retire(self.tick());
         }
         self.connections.borrow_mut().insert(connection)
     }
@@ -207,6 +213,7 @@ impl Core {
     }
 
     fn sweep(&self) {
+        self.load().beat.fetch_add(1, Ordering::Relaxed);
         let now = self.refresh();
         let tick = self.tick();
         // Cloned out: what a sweep cuts may leave the lists while they are walked.
@@ -287,6 +294,13 @@ impl Core {
             connection.close(self.tick());
         }
     }
+
+    fn retire(&self) {
+        self.is_retiring.set(true);
+        for connection in self.open_connections() {
+            connection.retire(self.tick());
+        }
+    }
 }
 
 enum Order {
@@ -294,6 +308,7 @@ enum Order {
     Shed(oneshot::Sender<usize>),
     Published,
     Drain,
+    Retire,
     End(std::sync::mpsc::Sender<()>),
 }
 
@@ -351,6 +366,16 @@ impl Cores {
     /// Asks every connection to end.
     pub fn drain(&self) {
         self.tell(|| Order::Drain);
+    }
+
+    /// Asks every connection to end with its next answer: nobody's request may be lost between two processes.
+    pub fn retire(&self) {
+        self.tell(|| Order::Retire);
+    }
+
+    /// How often each core's sweeper has turned.
+    pub fn beats(&self) -> Vec<usize> {
+        self.loads.iter().map(|load| load.beat.load(Ordering::Relaxed)).collect()
     }
 
     /// Cuts what is left and waits until every core has written its last record; for a moment at most.
@@ -416,6 +441,7 @@ async fn work(core: &Rc<Core>, inbox: &mut mpsc::UnboundedReceiver<Order>) {
             }
             Some(Order::Published) => core.published(),
             Some(Order::Drain) => core.drain(),
+            Some(Order::Retire) => core.retire(),
             Some(Order::End(done)) => {
                 core.cut_all().await;
                 core.log.flush();

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::core::{Cores, Plant};
@@ -71,6 +71,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 enum Order {
     Open(SocketAddr, TcpListener),
     Close(SocketAddr),
+    Rest(oneshot::Sender<()>),
 }
 
 /// The open doors. Accepting has a thread of its own, so that neither a busy core nor a long compile delays it.
@@ -96,6 +97,12 @@ impl Doors {
                         }
                         // Dropped, its tasks are aborted.
                         Order::Close(address) => drop(open.remove(&address)),
+                        Order::Rest(done) => {
+                            for (_, mut accepting) in open.drain() {
+                                accepting.shutdown().await;
+                            }
+                            let _ = done.send(());
+                        }
                     }
                 }
             });
@@ -106,6 +113,13 @@ impl Doors {
     /// Accepts on a bound socket, for the door that the snapshot in force has on this address.
     pub fn open(&self, address: SocketAddr, listener: TcpListener) {
         let _ = self.orders.send(Order::Open(address, listener));
+    }
+
+    /// Closes every address. Returns once nothing is accepted any more, and every accepted connection has its core.
+    pub async fn rest(&self) {
+        let (done, rested) = oneshot::channel();
+        let _ = self.orders.send(Order::Rest(done));
+        let _ = rested.await;
     }
 
     /// Closes an address; what was accepted on it goes on.
@@ -179,11 +193,9 @@ impl Acceptor {
 
     async fn accept(self: Rc<Self>, address: SocketAddr, listener: Rc<tokio::net::TcpListener>) {
         loop {
+            self.wait_for_descriptors().await;
             match listener.accept().await {
-                Ok((stream, peer)) => {
-                    self.wait_for_descriptors().await;
-                    self.admit(address, stream, peer).await;
-                }
+                Ok((stream, peer)) => self.admit(address, stream, peer),
                 // The client was gone before we looked.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -193,7 +205,6 @@ impl Acceptor {
                     }
                     self.held_back.borrow_mut().clear();
                     tokio::time::sleep(REST).await;
-                    self.wait_for_descriptors().await;
                 }
             }
         }
@@ -212,7 +223,8 @@ impl Acceptor {
         self.plant.metrics.core(self.cores.count())
     }
 
-    async fn admit(&self, address: SocketAddr, stream: tokio::net::TcpStream, peer: SocketAddr) {
+    /// Never waits: accepting may be ended between two connections, and none that was accepted may be lost by it.
+    fn admit(self: &Rc<Self>, address: SocketAddr, stream: tokio::net::TcpStream, peer: SocketAddr) {
         let (listener, limits) = {
             let snapshot = self.plant.cell.load();
             let Some(listener) = snapshot.listener(address) else { return };
@@ -226,18 +238,30 @@ impl Acceptor {
             Ok(place) => place,
             Err(why) => return self.counters().no_room(why),
         };
-        if let Err(why) = self.make_room(&limits).await {
-            self.counters().no_room(why);
-            if self.full.is_due() {
-                let (requests, connections) = self.cores.in_flight();
-                let cause = why.cause();
-                tracing::warn!(%peer, cause, connections, requests, "a connection was refused: see [limits]");
-            }
-            return;
+        if self.plant.shortage.is_on() {
+            return self.refuse(peer, NoRoom::Memory);
         }
         // It leaves this thread's reactor here and enters its core's there.
-        if let Ok(stream) = stream.into_std() {
-            self.cores.serve(stream, peer, listener, place);
+        let Ok(stream) = stream.into_std() else { return };
+        if self.cores.in_flight().1 < self.plant.room.connections(&limits) {
+            return self.cores.serve(stream, peer, listener, place);
+        }
+        let acceptor = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            // As many are open as may be: an idle one is ended for it.
+            match acceptor.cores.shed().await {
+                0 => acceptor.refuse(peer, NoRoom::Connections),
+                _ => acceptor.cores.serve(stream, peer, listener, place),
+            }
+        });
+    }
+
+    fn refuse(&self, peer: SocketAddr, why: NoRoom) {
+        self.counters().no_room(why);
+        if self.full.is_due() {
+            let (requests, connections) = self.cores.in_flight();
+            let cause = why.cause();
+            tracing::warn!(%peer, cause, connections, requests, "a connection was refused: see [limits]");
         }
     }
 
@@ -250,18 +274,6 @@ impl Acceptor {
         }
         let place = self.plant.counts.connect(limits.connections_per_client, address);
         place.map(Some).ok_or(NoRoom::Client)
-    }
-
-    /// Where as many are open as may be, idle ones are ended for the new one.
-    async fn make_room(&self, limits: &LimitsSpec) -> Result<(), NoRoom> {
-        if self.plant.shortage.is_on() {
-            return Err(NoRoom::Memory);
-        }
-        let (_, open) = self.cores.in_flight();
-        if open >= self.plant.room.connections(limits) && self.cores.shed().await == 0 {
-            return Err(NoRoom::Connections);
-        }
-        Ok(())
     }
 
     /// Looks how much memory is resident. While it is too much, nothing more is taken on and idle connections are ended.

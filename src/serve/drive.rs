@@ -54,8 +54,8 @@ pub async fn serve(registered: Registered, stream: TcpStream) {
         // Boxed: it is over soon, and its state is larger than all that follows.
         Mode::Tls => match Box::pin(handshake(core, Wire(stream))).await {
             Shaken::Hands(stream, certificate) => {
-                connection.secured(certificate);
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                connection.secured(certificate, is_h2);
                 (ClientIo::tls(stream, is_h2, activity, clock, connection.is_home), is_h2)
             }
             Shaken::Proven => return,
@@ -158,10 +158,18 @@ impl Service<Request<Incoming>> for Gateway {
         let exchange = Exchange::begin(&self.core, &self.connection, &request);
         if request.version() == Version::HTTP_2 {
             self.stream.replace(Some(Rc::clone(&exchange)));
+            if self.connection.is_retiring() {
+                self.connection.close(self.core.tick());
+            }
         }
         match request::handle(&exchange, request) {
-            Handled::Answered(response) => Answering::Now(Some(response)),
-            Handled::Forwarded(journey, request) => Answering::Later(Box::pin(forward(journey, request))),
+            Handled::Answered(mut response) => {
+                self.connection.mark_last(&mut response);
+                Answering::Now(Some(response))
+            }
+            Handled::Forwarded(journey, request) => {
+                Answering::Later(Box::pin(forward(journey, request)), Rc::clone(&self.connection))
+            }
         }
     }
 }
@@ -171,7 +179,7 @@ pub enum Answering {
     /// Our own, at hand.
     Now(Option<Response<ResponseBody>>),
     /// The upstream's.
-    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>),
+    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>, Rc<Connection>),
 }
 
 impl Future for Answering {
@@ -180,7 +188,10 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Answering::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
-            Answering::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+            Answering::Later(answer, connection) => answer.as_mut().poll(cx).map(|mut response| {
+                connection.mark_last(&mut response);
+                Ok(response)
+            }),
         }
     }
 }

@@ -146,6 +146,8 @@ pub(super) fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri
     let written = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let Some(pattern) = strip else {
         return match uri.path_and_query() {
+            // `http://host#fragment` has a path of no bytes that is shown as `/`: it must be written as one as well.
+            Some(_) if written == "/" => Ok(Uri::from_static("/")),
             Some(path) if written.starts_with(['/', '*']) => {
                 let mut parts = http::uri::Parts::default();
                 parts.path_and_query = Some(path.clone());

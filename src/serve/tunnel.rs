@@ -35,14 +35,31 @@ async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upst
     exchange.is_tunnel.set(true);
     exchange.is_complete.set(false);
     let _counted = Counted::new(&exchange, &route);
-    let mut client = Side { io: TokioIo::new(client), exchange: &exchange, route: &route, is_client: true };
-    let mut upstream = Side { io: TokioIo::new(upstream), exchange: &exchange, route: &route, is_client: false };
+    let mut client = Side {
+        io: TokioIo::new(client),
+        exchange: &exchange,
+        route: &route,
+        is_client: true,
+        fault: None,
+        is_cut: false,
+    };
+    let mut upstream = Side {
+        io: TokioIo::new(upstream),
+        exchange: &exchange,
+        route: &route,
+        is_client: false,
+        fault: None,
+        is_cut: false,
+    };
     client.stir();
     let ended = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
     exchange.download.end();
-    match ended {
-        Ok(_) => exchange.is_complete.set(true),
-        Err(error) => {
+    if upstream.is_cut {
+        exchange.is_complete.set(false);
+    }
+    match ended.err().or(upstream.fault) {
+        None => exchange.is_complete.set(true),
+        Some(error) => {
             exchange.detail.replace(Some(format!("the WebSocket broke off: {error}")));
         }
     }
@@ -73,9 +90,19 @@ struct Side<'a> {
     exchange: &'a Exchange,
     route: &'a Route,
     is_client: bool,
+    /// Why an upstream takes and says nothing more. What it said before that is still on its way to the client.
+    fault: Option<io::Error>,
+    /// Whether that came before the client had ended.
+    is_cut: bool,
 }
 
 impl Side<'_> {
+    /// The upstream is gone, not ended.
+    fn fail(&mut self, error: io::Error) {
+        self.is_cut = !self.exchange.is_complete.get();
+        self.fault = Some(error);
+    }
+
     /// A sign of life.
     fn stir(&self) {
         let Exchange { download, core, is_complete, .. } = self.exchange;
@@ -97,17 +124,42 @@ impl AsyncRead for Side<'_> {
             counter.set(counter.get() + read);
             this.stir();
         }
-        polled
+        match polled {
+            // An upstream that is gone has ended: the client is to get all that came before, in order.
+            Poll::Ready(Err(error)) if !this.is_client => {
+                this.fail(error);
+                Poll::Ready(Ok(()))
+            }
+            polled => polled,
+        }
     }
 }
 
 impl AsyncWrite for Side<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        let this = self.get_mut();
+        if this.fault.is_some() {
+            // For nobody, until the client has had its last bytes and knows that there will be no more.
+            let is_told = this.exchange.is_complete.get();
+            return Poll::Ready(if is_told { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(buf.len()) });
+        }
+        match Pin::new(&mut this.io).poll_write(cx, buf) {
+            // A server that throws a client out closes on what it has not read, and its kernel resets what comes after. Its
+            // last words are in our kernel by then: they are read before anything ends.
+            Poll::Ready(Err(error)) if !this.is_client => {
+                this.fail(error);
+                Poll::Ready(Ok(buf.len()))
+            }
+            polled => polled,
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        if this.fault.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.io).poll_flush(cx)
     }
 
     /// Called once the other side has ended: what ends so, ends whole.
@@ -115,6 +167,9 @@ impl AsyncWrite for Side<'_> {
         let this = self.get_mut();
         if !this.exchange.is_complete.replace(true) {
             this.stir();
+        }
+        if this.fault.is_some() {
+            return Poll::Ready(Ok(()));
         }
         Pin::new(&mut this.io).poll_shutdown(cx)
     }

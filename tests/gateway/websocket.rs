@@ -258,3 +258,29 @@ async fn a_silent_websocket_ends_after_idle_and_a_speaking_one_does_not() {
     assert!(!matches!(ended, Some(Ok(Message::Text(_)))));
     edge.record_of("/silent").await;
 }
+
+#[tokio::test]
+async fn the_last_words_of_a_server_that_throws_the_client_out_arrive() {
+    let chat = Upstream::acting(|mut peer| async move {
+        peer.head().await;
+        peer.send(ACCEPTS).await;
+        peer.bytes().await;
+        // Dropped with bytes unread: the kernel resets what the client still sends.
+        peer.send(b"\x81\x03bye").await;
+    })
+    .await;
+    let edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"")).await;
+    for client in [edge.client(), edge.client().at(Door::Plain)] {
+        for _ in 0..20 {
+            let mut raw = client.raw("chat.home.test").await;
+            raw.send(ASKS).await;
+            assert!(raw.head().await.starts_with("HTTP/1.1 101"));
+            for _ in 0..20 {
+                if raw.try_send(b"\x81\x85\0\0\0\0hello").await.is_err() {
+                    break;
+                }
+            }
+            assert_eq!(raw.bytes(5).await, b"\x81\x03bye");
+        }
+    }
+}

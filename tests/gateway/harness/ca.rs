@@ -28,9 +28,21 @@ impl TestCa {
 
     /// A certificate for these names (or addresses) and its key.
     pub fn issue(&self, names: &[&str]) -> Identity {
-        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        let mut params = CertificateParams::new(names.clone()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, names[0].clone());
+        self.sign(names, CertificateParams::new(owned(names)).unwrap())
+    }
+
+    /// As `issue`, good from yesterday for so many days: what programs that judge certificates want to see.
+    pub fn issue_for_days(&self, names: &[&str], days: i64) -> Identity {
+        let mut params = CertificateParams::new(owned(names)).unwrap();
+        params.not_before = time::OffsetDateTime::now_utc() - time::Duration::DAY;
+        params.not_after = params.not_before + time::Duration::days(days);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        self.sign(names, params)
+    }
+
+    fn sign(&self, names: &[&str], mut params: CertificateParams) -> Identity {
+        params.distinguished_name.push(DnType::CommonName, names[0].to_owned());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
@@ -135,4 +147,8 @@ impl Identity {
         config.alpn_protocols = vec![self.protocol.as_bytes().to_vec()];
         Arc::new(config)
     }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
 }

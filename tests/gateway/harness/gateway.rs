@@ -87,6 +87,7 @@ pub struct Gateway {
     ca: TestCa,
     identity: Identity,
     child: Option<Child>,
+    followed_by: Vec<u32>,
 }
 
 impl Gateway {
@@ -109,7 +110,7 @@ impl Gateway {
         let (address, folder, ca) = (own_address(&ports), Folder::new(), TestCa::new("the edge's own"));
         let identity = ca.issue(&["home.test", "*.home.test"]);
         identity.write(&folder, "edge");
-        Gateway { address, folder, ca, identity, child: None }
+        Gateway { address, folder, ca, identity, child: None, followed_by: Vec::new() }
     }
 
     /// Starts the process and waits until it serves.
@@ -141,6 +142,26 @@ impl Gateway {
         self.serves().await;
     }
 
+    /// Starts the process where it may have so many descriptors open, and waits until it serves.
+    pub async fn start_with_descriptors(&mut self, count: u32) {
+        self.start_under("prlimit", &[&format!("--nofile={count}")]).await;
+    }
+
+    /// Starts the process where a file of its folder is `/etc/hosts`, and waits until it serves. Needs root.
+    pub async fn start_with_hosts(&mut self, file: &str) {
+        let bind = format!("mount --bind '{}' /etc/hosts && exec \"$0\" \"$@\"", self.folder.at(file).display());
+        self.start_under("unshare", &["--mount", "sh", "-c", &bind]).await;
+    }
+
+    /// Starts the process with another program that becomes it.
+    async fn start_under(&mut self, program: &str, arguments: &[&str]) {
+        let mut command = command_of(program, self.folder.path());
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_doorward"));
+        command.args(["run", "--config", "routes.toml", "--state", "state", "--workers", "2"]);
+        self.run(command);
+        self.serves().await;
+    }
+
     /// Starts the process without waiting.
     pub fn launch(&mut self, arguments: &[&str]) {
         let usual = ["run", "--config", "routes.toml", "--state", "state", "--workers", "2"];
@@ -153,7 +174,8 @@ impl Gateway {
         self.run(command);
     }
 
-    fn run(&mut self, mut command: Command) {
+    /// Starts the process by a command of the test's own, in the gateway's folder.
+    pub fn run(&mut self, mut command: Command) {
         let append = |name: &str| File::options().create(true).append(true).open(self.folder.at(name)).unwrap();
         command.stdout(append("out")).stderr(append("err"));
         self.child = Some(command.spawn().expect("the program starts"));
@@ -199,6 +221,20 @@ impl Gateway {
     /// `doorward reload`.
     pub async fn reload(&self) -> Verdict {
         Verdict(doorward(self.folder.path(), &["reload", "--state", "state"]).await)
+    }
+
+    /// `doorward upgrade`: the process that serves afterwards.
+    pub async fn upgrade(&mut self) -> u32 {
+        let said = doorward(self.folder.path(), &["upgrade", "--state", "state", "--json"]).await;
+        assert_eq!(said.code, 0, "the upgrade was refused: {}", said.said());
+        self.is_followed_by(serde_json::from_str(&said.out).expect("an answer in JSON"))
+    }
+
+    /// Takes note of the process that an answer in JSON names, so that it ends with the test.
+    pub fn is_followed_by(&mut self, answer: Value) -> u32 {
+        let process = answer["process"].as_u64().and_then(|number| u32::try_from(number).ok()).expect("a process");
+        self.followed_by.push(process);
+        process
     }
 
     /// Waits until this generation is in force.
@@ -309,7 +345,7 @@ impl Gateway {
 
     /// Process id.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("a process").id()
+        self.followed_by.last().copied().unwrap_or_else(|| self.child.as_ref().expect("a process").id())
     }
 
     /// Resident memory, bytes.
@@ -371,6 +407,11 @@ impl Drop for Gateway {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        for process in &self.followed_by {
+            if std::fs::read_link(format!("/proc/{process}/exe")).is_ok() {
+                signal_process(*process, Signal::KILL);
+            }
         }
         let log = self.log();
         if std::thread::panicking() {

@@ -44,7 +44,8 @@ pub fn command(folder: &Path) -> Command {
 pub fn command_of(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).stdin(Stdio::null());
-    for variable in ["STATE_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "DOORWARD_LOG"] {
+    let services = ["STATE_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "DOORWARD_LOG"];
+    for variable in services.into_iter().chain(["LISTEN_PID", "LISTEN_FDS", "WATCHDOG_USEC", "WATCHDOG_PID"]) {
         command.env_remove(variable);
     }
     command

@@ -1,0 +1,175 @@
+//! `doorward doctor`: what a person would check by hand on the machine that is to serve, each finding with its mend. It asks
+//! the network, with short limits; it changes nothing, and what it cannot find out it says.
+
+mod network;
+mod rights;
+mod unit;
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::config::{self, Config};
+
+pub use unit::drop_in;
+
+/// How it stands with one thing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// Worth knowing.
+    Warning,
+    /// Something will not work.
+    Fault,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    /// What kind of thing: `file`, `ports`, `rights`, `dns`, `token`, `time`, `descriptors`, `upstreams`, `tunnel`.
+    pub topic: &'static str,
+    /// How it stands.
+    pub health: Health,
+    /// What was found.
+    pub said: String,
+    /// What to do; empty where nothing is to be done.
+    pub mend: String,
+}
+
+/// Everything that was found, in the order of looking.
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    /// One for each thing that is good as a whole, one for each thing that is not.
+    pub findings: Vec<Finding>,
+}
+
+impl Finding {
+    fn good(topic: &'static str, said: impl Into<String>) -> Finding {
+        Finding { topic, health: Health::Good, said: said.into(), mend: String::new() }
+    }
+
+    fn warning(topic: &'static str, said: impl Into<String>, mend: impl Into<String>) -> Finding {
+        Finding { topic, health: Health::Warning, said: said.into(), mend: mend.into() }
+    }
+
+    fn fault(topic: &'static str, said: impl Into<String>, mend: impl Into<String>) -> Finding {
+        Finding { topic, health: Health::Fault, said: said.into(), mend: mend.into() }
+    }
+}
+
+/// Looks at this machine with the eyes of a file. `served`: addresses that a running Doorward has open already.
+pub fn examine(path: &Path, state: &Path, served: &[String]) -> Findings {
+    let checked = match config::load(path) {
+        Ok(checked) => checked,
+        Err(faults) => {
+            let said = format!("{}: {} faults", path.display(), faults.faults.len());
+            let mend = format!("`doorward check {}` shows each with its place", path.display());
+            return Findings { findings: vec![Finding::fault("file", said, mend)] };
+        }
+    };
+    let config = checked.config;
+    let said = format!("{}: {} routes, {} doors", path.display(), config.routes.len(), config.doors.len());
+    let mut findings = vec![Finding::good("file", said)];
+    findings.extend(rights::ports(&config, served));
+    findings.extend(rights::files(&config, state));
+    findings.extend(rights::descriptors());
+    findings.extend(rights::clock());
+    findings.extend(network::examine(&config, state));
+    findings.extend(tunnel(&config));
+    Findings { findings }
+}
+
+/// Request bodies that Cloudflare takes on its free and pro plans. Bytes.
+const CLOUDFLARE_BODY: u64 = 100_000_000;
+
+/// Names behind the tunnel take no larger upload than Cloudflare does, whatever the file says.
+fn tunnel(config: &Config) -> Vec<Finding> {
+    if !config.doors.iter().any(|door| door.trust == config::TrustSpec::Cloudflared) {
+        return Vec::new();
+    }
+    let larger: Vec<&str> = config
+        .routes
+        .iter()
+        .filter(|route| !route.public.is_empty() && route.max_body.is_some_and(|most| most > CLOUDFLARE_BODY))
+        .flat_map(|route| route.public.iter().map(|name| name.value.as_str()))
+        .collect();
+    if larger.is_empty() {
+        return Vec::new();
+    }
+    let said = format!(
+        "behind the tunnel Cloudflare ends uploads above 100 MB (free and pro plans), though `max_body` allows more: {}",
+        larger.join(", ")
+    );
+    let mend = "upload from home through the local name, or in chunks (Nextcloud: max_chunk_size below 100 MB)";
+    vec![Finding::warning("tunnel", said, mend)]
+}
+
+impl Findings {
+    /// The worst of all.
+    pub fn health(&self) -> Health {
+        self.findings.iter().map(|finding| finding.health).max().unwrap_or(Health::Good)
+    }
+}
+
+/// One line for what was found, one for the mend; nothing is cut.
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Finding { topic, health, said, mend } in &self.findings {
+            let word = match health {
+                Health::Good => "good",
+                Health::Warning => "warning",
+                Health::Fault => "FAULT",
+            };
+            writeln!(f, "{word:<8} {topic:<12} {said}")?;
+            if !mend.is_empty() {
+                writeln!(f, "{:<21} mend: {mend}", "")?;
+            }
+        }
+        let count = |health| self.findings.iter().filter(|finding| finding.health == health).count();
+        let (faults, warnings) = (count(Health::Fault), count(Health::Warning));
+        let s = |number: usize| if number == 1 { "" } else { "s" };
+        writeln!(f, "{faults} fault{}, {warnings} warning{}", s(faults), s(warnings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Config {
+        let folder = std::env::temp_dir().join(format!("doorward-doctor-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("routes.toml");
+        std::fs::write(&path, text).unwrap();
+        config::load(&path).unwrap_or_else(|faults| panic!("{faults}")).config
+    }
+
+    #[test]
+    fn uploads_that_cloudflare_would_end_are_named() {
+        let file = "domain = \"home.test\"\nallow = [\"anyone\"]\n[listen.t]\nhttp = \"127.0.0.1:8080\"\nnames = \"public\"\n\
+                    trust = \"cloudflared\"\n[routes]\nfiles = { to = \"http://127.0.0.1:1\", public = \"f.example.com\", max_body = \"10G\" }\n\
+                    small = { to = \"http://127.0.0.1:1\", public = \"s.example.com\", max_body = \"50M\" }\n";
+        let found = tunnel(&of(file));
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].said.contains("f.example.com") && !found[0].said.contains("s.example.com"),
+            "{}",
+            found[0].said
+        );
+    }
+
+    #[test]
+    fn what_was_found_reads_as_a_list() {
+        let findings =
+            Findings { findings: vec![Finding::good("time", "good"), Finding::fault("ports", "taken", "free it")] };
+        assert_eq!(findings.health(), Health::Fault);
+        let text = findings.to_string();
+        assert!(
+            text.ends_with("FAULT    ports        taken\n                      mend: free it\n1 fault, 0 warnings\n"),
+            "{text}"
+        );
+    }
+}
