@@ -15,10 +15,9 @@ fn id_of(said: &str) -> &str {
 
 /// Waits for the record of this id, and looks at its cause.
 async fn recorded(edge: &Gateway, id: &str, cause: &str) {
-    let record = eventually(&format!("a record of {id}"), async || {
-        edge.access_log().into_iter().find(|record| record["id"] == id)
-    });
-    assert_eq!(record.await["cause"], cause);
+    let what = format!("a record of {id}");
+    let record = eventually(&what, async || edge.access_log().into_iter().find(|record| record["id"] == id)).await;
+    assert_eq!(record["cause"], cause);
 }
 
 #[tokio::test]
