@@ -3,13 +3,18 @@
 mod arrival;
 mod certificates;
 mod check;
+mod compare;
 mod control;
 mod doctor;
 mod explain;
 mod limits;
 mod load;
 mod open;
+mod paragraph;
+mod peer;
+mod plan;
 mod table;
+mod trust;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -18,9 +23,12 @@ use std::sync::Arc;
 
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
+pub use compare::{Answered, Certificate, Compared, Comparison, Difference, IGNORED_HEADERS, compare, names_of};
 pub use doctor::{Finding, Findings, Health, drop_in, examine};
 pub use explain::{Explanation, explain_file};
+pub use plan::{Plan, plan_files, refused_json};
 pub use table::{RouteRow, RouteRows, table};
+pub use trust::{Looked, Pinned, TrustError, Trustee, look_at, pin, trustee};
 
 use crate::config::{Config, Faults};
 

@@ -180,7 +180,7 @@ fn check_key_fits(
     }
 }
 
-fn read_names(place: &str, leaf: &X509Certificate<'_>) -> Result<Names, CertError> {
+pub(super) fn read_names(place: &str, leaf: &X509Certificate<'_>) -> Result<Names, CertError> {
     let damaged = |fault: String| CertError::Damaged { place: place.to_owned(), position: 1, fault };
     let mut names = Names::default();
     if let Some(listed) = leaf.subject_alternative_name().map_err(|fault| damaged(fault.to_string()))? {
@@ -206,7 +206,7 @@ fn read_names(place: &str, leaf: &X509Certificate<'_>) -> Result<Names, CertErro
 }
 
 /// A name out of a certificate may hold anything; a log line may not.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect()
 }
 

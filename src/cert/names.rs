@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::model::{HostError, HostName};
 
 /// Names of one certificate. Looking one up takes no allocation and a few comparisons.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Names {
     /// As a person reads them, in the certificate's order, `*.` kept.
     listed: Vec<Arc<str>>,

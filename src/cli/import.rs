@@ -12,13 +12,27 @@ use crate::import::{self, ImportError, Imported};
 pub(super) fn import(words: ImportWords, screen: &mut Screen) -> ExitCode {
     let made = match words.from {
         ImportOrder::Npm { path } => import::import_npm(&path),
+        ImportOrder::AcmeSh { path } => return acme_sh(&path, screen),
     };
     match made {
         Ok(imported) => show(&imported, screen),
-        Err(error @ (ImportError::Unreadable { .. } | ImportError::NotNpm { .. })) => {
-            complain(error);
-            ExitCode::from(NOTHING_THERE)
+        Err(error) => nothing(&error),
+    }
+}
+
+fn nothing(error: &ImportError) -> ExitCode {
+    complain(error);
+    ExitCode::from(NOTHING_THERE)
+}
+
+/// Tables to be put into a file: no file by themselves.
+fn acme_sh(path: &Path, screen: &mut Screen) -> ExitCode {
+    match import::import_acme_sh(path) {
+        Ok(imported) => {
+            screen.line(imported.file.trim_end());
+            ExitCode::SUCCESS
         }
+        Err(error) => nothing(&error),
     }
 }
 

@@ -16,6 +16,7 @@ mod headers;
 mod keys;
 mod limits;
 mod paths;
+mod pinning;
 mod quotas;
 mod reading;
 mod routes;
@@ -40,6 +41,7 @@ pub use certs::CAS;
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use dns::dns_providers;
 pub use keys::{Key, TABLES, Table};
+pub use pinning::{PinPlace, write_pin};
 pub use source::Source;
 pub use spec::{
     AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, CaSpec, CertSource, CertSpec, ChallengeSpec, Config,

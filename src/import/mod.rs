@@ -2,6 +2,7 @@
 //! Refuses to be more open than what it came from: whatever protected a host and cannot be carried closes the route, and
 //! the file says why. Writes nothing anywhere; the text is the caller's to print.
 
+mod acme_sh;
 mod home;
 mod naming;
 mod npm;
@@ -12,6 +13,7 @@ mod write;
 use std::io;
 use std::path::PathBuf;
 
+pub use acme_sh::import_acme_sh;
 pub use npm::import_npm;
 
 /// A file made of what another proxy serves.
@@ -49,4 +51,16 @@ pub enum ImportError {
         /// What is wrong.
         why: String,
     },
+    /// acme.sh keeps nothing there.
+    #[error("{path}: holds no certificate of acme.sh; its folder is usually ~/.acme.sh", path = path.display())]
+    NotAcmeSh {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// What `email` takes; others ask for no more than an `@`.
+fn is_mailbox(text: &str) -> bool {
+    let fits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b));
+    text.split_once('@').is_some_and(|(local, domain)| fits(local) && crate::model::HostName::parse(domain).is_ok())
 }

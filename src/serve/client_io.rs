@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::garbage;
 use super::sealing::Sealing;
+use super::trailers::Trailers;
 use crate::model::Refusal;
 use crate::telemetry::RequestId;
 use crate::upstream::{Wire, poll_write_pieces};
@@ -166,6 +167,8 @@ struct Tls {
     stream: TlsStream<Wire>,
     /// For HTTP/2.
     sealing: Option<Sealing>,
+    /// For HTTP/2.
+    trailers: Option<Trailers>,
 }
 
 impl Socket {
@@ -213,7 +216,12 @@ impl Socket {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Socket::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buffer),
+            Socket::Tls(tls) => {
+                let before = buffer.filled().len();
+                ready!(Pin::new(&mut tls.stream).poll_read(cx, buffer))?;
+                let looked = tls.trailers.as_mut().map_or(Ok(()), |trailers| trailers.look(&buffer.filled()[before..]));
+                Poll::Ready(looked.map_err(|wrong| io::Error::new(io::ErrorKind::InvalidData, wrong)))
+            }
         }
     }
 
@@ -246,8 +254,8 @@ impl ClientIo {
         clock: Arc<Clock>,
         is_home: bool,
     ) -> ClientIo {
-        let sealing = is_h2.then(Sealing::default);
-        ClientIo::new(Socket::Tls(Box::new(Tls { stream, sealing })), !is_h2, activity, clock, is_home)
+        let (sealing, trailers) = (is_h2.then(Sealing::default), is_h2.then(Trailers::default));
+        ClientIo::new(Socket::Tls(Box::new(Tls { stream, sealing, trailers })), !is_h2, activity, clock, is_home)
     }
 
     fn new(socket: Socket, is_http1: bool, activity: Arc<Activity>, clock: Arc<Clock>, is_home: bool) -> ClientIo {

@@ -23,6 +23,7 @@ use super::connection::{Connection, Registered};
 use super::counting::{Counts, Held};
 use super::drive;
 use super::exchange::Exchange;
+use super::looking::Look;
 use super::request;
 use super::room::{Room, Shortage};
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
@@ -232,11 +233,11 @@ impl Core {
         }
     }
 
-    fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
+    pub(super) fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
         self.exchanges.borrow().iter().filter_map(|(_, exchange)| exchange.upgrade()).collect()
     }
 
-    fn open_connections(&self) -> Vec<Rc<Connection>> {
+    pub(super) fn open_connections(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
     }
 
@@ -307,6 +308,7 @@ enum Order {
     Serve(StdTcpStream, SocketAddr, Listener, Option<Held>),
     Shed(oneshot::Sender<usize>),
     Published,
+    Look(Look),
     Drain,
     Retire,
     End(std::sync::mpsc::Sender<()>),
@@ -388,6 +390,10 @@ impl Cores {
         }
     }
 
+    pub(super) fn look(&self, look: impl Fn() -> Look) {
+        self.tell(|| Order::Look(look()));
+    }
+
     fn tell(&self, order: impl Fn() -> Order) {
         for core in self.cores.iter() {
             let _ = core.send(order());
@@ -440,6 +446,7 @@ async fn work(core: &Rc<Core>, inbox: &mut mpsc::UnboundedReceiver<Order>) {
                 let _ = answer.send(core.shed());
             }
             Some(Order::Published) => core.published(),
+            Some(Order::Look(look)) => core.look(look),
             Some(Order::Drain) => core.drain(),
             Some(Order::Retire) => core.retire(),
             Some(Order::End(done)) => {

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the line that failed")]
 
+mod acme_sh;
+mod compare;
 mod home;
 mod npm;
 mod rig;
+mod servers;
+mod trust;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::database::{Database, Row};
 use super::names;
 use crate::config::dns_providers;
-use crate::import::ImportError;
 use crate::import::home::{Cert, CertSource, Remark};
 use crate::import::text::one_line;
+use crate::import::{ImportError, is_mailbox};
 use crate::model::HostPattern;
 
 /// certbot's names for providers that have another one here.
@@ -100,10 +100,4 @@ fn provider(theirs: &str) -> Option<String> {
     let renamed = RENAMED.iter().find(|(name, _)| *name == theirs).map_or(theirs, |(_, ours)| *ours);
     let known = dns_providers().find(|known| *known == renamed)?;
     (!matches!(known, "rfc2136" | "exec")).then(|| known.to_owned())
-}
-
-/// What `email` takes; NPM asks for no more than an `@`.
-fn is_mailbox(text: &str) -> bool {
-    let fits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b));
-    text.split_once('@').is_some_and(|(local, domain)| fits(local) && fits(domain) && domain.contains('.'))
 }

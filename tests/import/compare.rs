@@ -1,0 +1,104 @@
+//! Two proxies asked for the same.
+
+use crate::rig::{Folder, text};
+use crate::servers::{Server, certificate, doorward, free_port};
+
+fn proxy(folder: &Folder, name: &str, film: &str, more: &str) -> Server {
+    let file = format!(
+        "domain = \"home.test\"\nallow = [\"anyone\"]\nlisten.lan = {{ https = \"127.0.0.1:PORT\" }}\n\
+         cert.home = {{ cert = \"../home.crt\", key = \"../home.key\" }}\n\
+         [routes.films.paths]\n\"/*\" = {{ text = \"{film}\" }}\n\"/old\" = {{ redirect = \"/\" }}\n{more}"
+    );
+    doorward(folder, name, &file)
+}
+
+fn ask(folder: &Folder, old: u16, new: u16, words: &[&str]) -> (Option<i32>, String) {
+    let (old, new) = (format!("127.0.0.1:{old}"), format!("https://127.0.0.1:{new}/"));
+    let output = folder.doorward(&[&["compare", "--old", &old, "--new", &new], words].concat());
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn equal_proxies_are_told_to_be_equal() {
+    let folder = Folder::new();
+    certificate(&folder, "home", &["*.home.test"]);
+    let (old, new) = (proxy(&folder, "old", "films", ""), proxy(&folder, "new", "films", ""));
+    let (code, printed) =
+        ask(&folder, old.port, new.port, &["--config", "old/routes.toml", "--path", "/", "--path", "/old"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.ends_with("\n2 of 2 answered the same\n"), "{printed}");
+    assert!(printed.lines().any(|line| line.contains("films.home.test/old") && line.contains("302")), "{printed}");
+}
+
+#[test]
+fn every_difference_is_shown_and_the_exit_code_is_1() {
+    let folder = Folder::new();
+    certificate(&folder, "home", &["*.home.test"]);
+    let route = "[routes.books]\npaths = { \"/*\" = { text = \"books\" } }\n";
+    let (old, new) = (proxy(&folder, "old", "films", route), proxy(&folder, "new", "other films", ""));
+    let (code, printed) = ask(&folder, old.port, new.port, &["--config", "old/routes.toml"]);
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("\n0 of 2 answered the same\n"), "{printed}");
+    assert!(
+        printed.contains("    body\n        old  5 bytes") && printed.contains("        new  11 bytes"),
+        "{printed}"
+    );
+    assert!(
+        printed.lines().any(|line| line.starts_with("books.home.test/") && line.contains("200   404")),
+        "{printed}"
+    );
+    assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
+
+    let (code, printed) = ask(&folder, old.port, new.port, &["--json", "films.home.test"]);
+    assert_eq!(code, Some(1), "{printed}");
+    let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(json["equal"], false);
+    assert_eq!(json["answers"][0]["differences"].as_array().unwrap().len(), 1, "{printed}");
+    assert_eq!(json["answers"][0]["differences"][0]["what"], "body");
+    assert_eq!(json["answers"][0]["old"]["status"], 200);
+    assert_eq!(json["answers"][0]["old"]["certificate"]["covers"], true);
+}
+
+#[test]
+fn what_is_another_each_time_is_no_difference() {
+    let folder = Folder::new();
+    certificate(&folder, "home", &["*.home.test"]);
+    let (old, new) = (proxy(&folder, "old", "films", ""), proxy(&folder, "new", "films", ""));
+    // A refusal has an id of its own each time.
+    let (code, printed) = ask(&folder, old.port, new.port, &["nobody.home.test"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("is another one each time)"), "{printed}");
+}
+
+#[test]
+fn another_issuer_is_a_difference_and_a_renewed_certificate_is_none() {
+    let folder = Folder::new();
+    certificate(&folder, "home", &["*.home.test"]);
+    let old = proxy(&folder, "old", "films", "");
+    certificate(&folder, "home", &["*.home.test"]);
+    let renewed = proxy(&folder, "renewed", "films", "");
+    std::fs::create_dir(folder.0.join("sub")).unwrap();
+    let (code, printed) = ask(&folder, old.port, renewed.port, &["films.home.test"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("another certificate of the same issuer"), "{printed}");
+    certificate(&folder, "other", &["*.home.test"]);
+    for kind in ["crt", "key"] {
+        std::fs::rename(folder.0.join(format!("other.{kind}")), folder.0.join(format!("home.{kind}"))).unwrap();
+    }
+    let other = proxy(&folder, "other", "films", "");
+    let (code, printed) = ask(&folder, old.port, other.port, &["films.home.test"]);
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("    certificate\n        old  from CN=home\n        new  from CN=other\n"), "{printed}");
+}
+
+#[test]
+fn who_does_not_answer_is_named() {
+    let folder = Folder::new();
+    certificate(&folder, "home", &["*.home.test"]);
+    let old = proxy(&folder, "old", "films", "");
+    let (code, printed) = ask(&folder, old.port, free_port(), &["films.home.test"]);
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("cannot be reached"), "{printed}");
+    let output = folder.doorward(&["compare", "--old", "ftp://x", "--new", "127.0.0.1", "a.test"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}
