@@ -19,7 +19,7 @@ use super::core::{Core, SECOND, TICK};
 use super::counting::Held;
 use crate::cert::Certificate;
 use crate::config::LimitsSpec;
-use crate::model::Client;
+use crate::model::{Announced, Client};
 use crate::snapshot::{Listener, Snapshot};
 use crate::telemetry::Ended;
 
@@ -41,6 +41,10 @@ pub struct Connection {
     pub listener: Listener,
     /// The other end.
     pub peer: SocketAddr,
+    /// This end, as the client reached it.
+    pub local: SocketAddr,
+    /// Whom a trusted gateway named in a PROXY header, on doors that have one.
+    announced: Cell<Announced>,
     /// What the file said about limits when it was accepted.
     pub limits: LimitsSpec,
     /// Whether its peer, where it is the client, is in a named network: it may know causes.
@@ -65,7 +69,7 @@ impl Connection {
     pub fn new(
         snapshot: &Snapshot,
         listener: Listener,
-        peer: SocketAddr,
+        (peer, local): (SocketAddr, SocketAddr),
         place: Option<Held>,
         tick: u32,
     ) -> Connection {
@@ -76,6 +80,8 @@ impl Connection {
         Connection {
             listener,
             peer,
+            local,
+            announced: Cell::new(Announced::Itself),
             limits: snapshot.limits,
             is_home: snapshot.networks.knows(client),
             activity,
@@ -90,6 +96,11 @@ impl Connection {
             task: RefCell::default(),
             _place: place,
         }
+    }
+
+    /// A PROXY header has said whom it is from.
+    pub fn announce(&self, announced: Announced) {
+        self.announced.set(announced);
     }
 
     /// The certificate that was served; `None` on cleartext, and before the handshake is done.
@@ -128,10 +139,24 @@ impl Connection {
         self.activity.owe(is_owed);
     }
 
+    /// Whom the connection is from: the peer, or whom a PROXY header names instead; `None` where it names nobody.
+    pub fn source(&self) -> Option<SocketAddr> {
+        match self.announced.get() {
+            Announced::Itself => Some(self.peer),
+            Announced::Nobody => None,
+            Announced::Client(client) => Some(client),
+        }
+    }
+
+    /// The client, as long as no header has said more of it.
+    pub fn client(&self) -> Client {
+        self.source().map_or(Client::Unknown, |source| Client::at(source.ip()))
+    }
+
     /// The address of a client as a header has it; that of the TCP peer is written once for the whole connection.
     pub fn address_value(&self, address: IpAddr) -> Option<HeaderValue> {
         let write = |address: IpAddr| HeaderValue::try_from(address.to_string()).ok();
-        if Client::at(self.peer.ip()) == Client::Known(address) {
+        if self.client() == Client::Known(address) {
             return self.peer_value.get_or_init(|| write(address)).clone();
         }
         write(address)

@@ -465,7 +465,8 @@ fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Liste
         Ok(stream) => {
             let _ = stream.set_nodelay(true);
             core.refresh();
-            let connection = Rc::new(Connection::new(&core.cell.load(), listener, peer, place, core.tick()));
+            let ends = (peer, stream.local_addr().unwrap_or(listener.address));
+            let connection = Rc::new(Connection::new(&core.cell.load(), listener, ends, place, core.tick()));
             let registered = Registered::new(core, &connection);
             let task = tokio::task::spawn_local(drive::serve(registered, stream));
             connection.served_by(task.abort_handle());

@@ -16,6 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use tokio::net::TcpStream;
 
+use super::announce::announced;
 use super::body::ResponseBody;
 use super::client_io::{ClientIo, Phase};
 use super::connection::{Connection, Registered};
@@ -23,10 +24,10 @@ use super::core::Core;
 use super::exchange::Exchange;
 use super::forward::forward;
 use super::garbage;
-use super::handshake::{Shaken, handshake};
+use super::handshake::{HANDSHAKE, Shaken, handshake};
 use super::request::{self, Handled};
 use crate::snapshot::Mode;
-use crate::telemetry::Ended;
+use crate::telemetry::{Ended, HandshakeFailure};
 use crate::upstream::Wire;
 
 /// Bytes of one HTTP/1.1 connection that wait here, read or to be written: what a client that does not read costs us.
@@ -46,8 +47,11 @@ const PENDING_RESETS: usize = 20;
 const FAULTY_STREAMS: usize = 256;
 
 /// Serves a connection to its end. Spawned on the core that it was given to; cut from outside by aborting that task.
-pub async fn serve(registered: Registered, stream: TcpStream) {
+pub async fn serve(registered: Registered, mut stream: TcpStream) {
     let Registered { core, connection, .. } = &registered;
+    if connection.listener.door.proxy_protocol && !Box::pin(is_announced(core, connection, &mut stream)).await {
+        return;
+    }
     let (activity, clock) = (Arc::clone(&connection.activity), Arc::clone(&core.clock));
     let (io, is_h2) = match connection.listener.mode {
         Mode::Plain | Mode::Redirect(_) => (ClientIo::plain(Wire(stream), activity, clock, connection.is_home), false),
@@ -60,7 +64,7 @@ pub async fn serve(registered: Registered, stream: TcpStream) {
             }
             Shaken::Proven => return,
             Shaken::PlainHttp(wire) => {
-                core.metrics.core(core.index).handshake_failed(crate::telemetry::HandshakeFailure::NotTls);
+                core.metrics.core(core.index).handshake_failed(HandshakeFailure::NotTls);
                 return Box::pin(garbage::answer_plain_http(core, connection, wire)).await;
             }
             Shaken::Failed(cause) => return core.metrics.core(core.index).handshake_failed(cause),
@@ -72,6 +76,25 @@ pub async fn serve(registered: Registered, stream: TcpStream) {
     } else {
         Box::pin(drive_http1(core, connection, io)).await;
     }
+}
+
+/// Reads whom the connection is from, on a door that is told so. False if it is to be closed: only trusted gateways may say,
+/// and whoever comes through such a door has to.
+async fn is_announced(core: &Core, connection: &Connection, stream: &mut TcpStream) -> bool {
+    let counters = core.metrics.core(core.index);
+    if !connection.listener.door.trust.believes(connection.peer.ip()) {
+        counters.peer_refused();
+        return false;
+    }
+    let read = tokio::time::timeout(HANDSHAKE, announced(stream)).await;
+    match read.ok().and_then(Result::ok) {
+        Some(announced) => connection.announce(announced),
+        None => {
+            counters.handshake_failed(HandshakeFailure::ProxyHeader);
+            return false;
+        }
+    }
+    true
 }
 
 async fn drive_http1(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo) {
@@ -98,6 +121,7 @@ async fn drive_http2(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo)
         .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(FAULTY_STREAMS)
+        .enable_connect_protocol()
         .max_header_list_size(limits.head);
     let serving = builder.serve_connection(io, service);
     run(serving, core, connection, |serving| serving.graceful_shutdown()).await;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::connection::Connection;
 use super::core::Core;
 use super::respond;
-use crate::model::{Client, Refusal};
+use crate::model::Refusal;
 use crate::telemetry::{AccessRecord, RequestId};
 use crate::upstream::Wire;
 
@@ -94,7 +94,7 @@ fn record(core: &Core, connection: &Connection, refusal: Refusal, id: RequestId,
     let method = Method::from_bytes(b"-").unwrap_or_default();
     let record = AccessRecord {
         id,
-        client: Client::at(connection.peer.ip()),
+        client: connection.client(),
         peer: connection.peer.ip(),
         door: &connection.listener.door.name,
         route: None,

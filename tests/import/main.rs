@@ -5,6 +5,7 @@
 
 mod acme_sh;
 mod compare;
+mod contrib;
 mod home;
 mod npm;
 mod rig;

@@ -146,7 +146,7 @@ impl Control {
 /// One connection, as a request would open it, and what came of it.
 async fn state_of(target: &Target) -> String {
     let began = Instant::now();
-    match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(target, Protocol::Http2)).await {
+    match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(target, Protocol::Http2, None)).await {
         Ok(Ok((_, protocol))) => {
             let speaks = if protocol == Protocol::Http2 { ", speaks HTTP/2" } else { "" };
             format!("up: accepted a connection in {} ms{speaks}", began.elapsed().as_millis())
