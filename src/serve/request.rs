@@ -136,7 +136,9 @@ fn within_bounds(
     };
     // Behind a trusted peer a connection is nobody's in particular: what one address may have elsewhere in connections, one
     // client may have here in requests.
-    if listener.door.trust.believes(exchange.peer()) && client != Client::at(exchange.peer()) {
+    if listener.door.trust.believes(exchange.connection.peer.ip())
+        && client != Client::at(exchange.connection.peer.ip())
+    {
         let most = snapshot.limits.connections_per_client;
         match core.counts.enter(most, &(0, 0, client.counted_with())) {
             Some(held) => exchange.held.borrow_mut().push(held),
