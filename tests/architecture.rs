@@ -39,6 +39,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("pingora_limits", &["serve/counting.rs"]),
     ("rusqlite", &["import/"]),
     ("toml_edit", &["config/", "import/text.rs"]),
+    ("pingora_ketama", &["upstream/balance.rs"]),
+    ("regex", &["model/host_regex.rs"]),
 ];
 
 /// Rooms that are pure: nothing in them waits for anything.

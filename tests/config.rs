@@ -230,7 +230,7 @@ fn a_diagnostic_as_json_has_exactly_its_seven_fields() {
     let json = serde_json::to_value(&faults.unwrap_err().faults).unwrap();
     let expected = serde_json::json!([{
         "severity": "error", "file": "routes.toml", "line": 5, "column": 7, "label": "",
-        "message": "`max` takes an upstream's name, an address, or a table, not a whole number",
+        "message": "`max` takes an upstream's name, an address, a list of addresses, or a table, not a whole number",
         "help": "write `max = \"http://192.168.1.5:3000\"`",
     }]);
     assert_eq!(json, expected);
@@ -277,16 +277,16 @@ fn a_full_file_is_read_as_it_is_written() {
     let hosts: Vec<String> = config.routes.iter().map(|route| route.host.to_string()).collect();
     let short = ["photos.home.example", "films.example.com", "*.dev.home.example", "*"];
     assert_eq!(hosts[..4], short);
-    assert_eq!(hosts[4..], ["music.home.example", "own.home.example", "answers.home.example"]);
+    assert_eq!(hosts[4..], ["wiki.home.example", "music.home.example", "own.home.example", "answers.home.example"]);
     assert_eq!(&*config.routes[0].name.value, "Photos", "the label stays as written");
 
-    let music = &config.routes[4];
+    let music = &config.routes[5];
     assert_eq!(music.max_body, Some(50 << 20));
     assert_eq!(music.headers.request.set.len(), 2);
     let paths: Vec<String> = music.paths.iter().map(|path| path.pattern.value.to_string()).collect();
-    assert_eq!(paths, ["/metrics", "/api/*", "/old", "/gone", "/moved", "/hello", "/.well-known/x", "/*"]);
+    assert_eq!(paths, ["/metrics", "/api/*", "/old", "/gone", "/v1/*", "/moved", "/hello", "/.well-known/x", "/*"]);
     assert_eq!(music.paths[1].allow.as_ref().unwrap().entries, []);
-    let ActionSpec::Redirect { status, .. } = music.paths[4].action else { panic!("redirect") };
+    let ActionSpec::Redirect { status, .. } = music.paths[5].action else { panic!("redirect") };
     assert_eq!(status, 302);
 
     assert_eq!(config.expects[0].url.value.path, "/api/x?y=z");

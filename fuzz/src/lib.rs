@@ -8,13 +8,7 @@ pub mod config;
 #[path = "../../src/model/mod.rs"]
 pub mod model;
 
-#[path = "../../src/snapshot/door.rs"]
-mod door;
-
-/// Doors, for what is believed of a request.
-pub mod snapshot {
-    pub use crate::door::{Mode, Trust};
-}
+pub mod snapshot;
 
 /// The first look at a request.
 #[path = "../../src/serve/examine.rs"]

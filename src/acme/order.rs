@@ -380,8 +380,8 @@ pub fn name_of(pattern: &HostPattern) -> String {
     match pattern {
         HostPattern::Exact(name) => name.to_string(),
         HostPattern::Wildcard(base) => format!("*.{base}"),
-        // The file's check refuses it.
-        HostPattern::Any => "*".to_owned(),
+        // The file's check refuses them.
+        HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => pattern.to_string(),
     }
 }
 

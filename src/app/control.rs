@@ -379,9 +379,10 @@ impl Control {
     fn after_publishing(&mut self) {
         let snapshot = self.cell.load();
         for target in &snapshot.targets {
-            let upstream = &target.upstream;
-            if upstream.is_named() && upstream.claim_follower() {
-                tokio::spawn(follow(Arc::downgrade(upstream)));
+            for member in target.upstream.members.iter().filter(|member| member.is_named()) {
+                if member.claim_follower() {
+                    tokio::spawn(follow(Arc::downgrade(member)));
+                }
             }
         }
         self.access_log.set_format(snapshot.access_log);

@@ -199,7 +199,8 @@ fn uncovered_names(config: &Config, covering: &CertTable) -> Vec<HostPattern> {
         HostPattern::Exact(name) => covering.covering(name.as_str()).is_none(),
         // A wildcard certificate covers exactly this pattern, or does not.
         HostPattern::Wildcard(base) => covering.covering(&format!("any.{base}")).is_none(),
-        HostPattern::Any => false,
+        // No certificate can carry these.
+        HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => false,
     });
     if names.is_empty() && (local || public) && covering.iter().next().is_none() {
         // A TLS door with nothing but a catch-all still needs something to show.

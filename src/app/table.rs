@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::check;
-use crate::config::Faults;
+use crate::config::{Balance, Faults};
 use crate::snapshot::{Action, PathRule, Route, Snapshot};
 use crate::upstream::Target;
 
@@ -25,10 +25,26 @@ pub struct RouteRow {
     pub path: Option<String>,
     /// Upstream and address, or what is answered.
     pub to: String,
+    /// Its addresses, if there are several or one fails.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub addresses: Vec<AddressRow>,
     /// Who may enter, as written.
     pub allow: String,
     /// 1-based line in the file.
     pub line: u32,
+}
+
+/// One address of an upstream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AddressRow {
+    /// As in the file.
+    pub address: String,
+    /// Whether connections to it fail: then others serve, and it is tried again every now and then.
+    pub fails: bool,
+    /// Requests that are there now.
+    pub requests_in_flight: u64,
+    /// Requests that went there since it is in force.
+    pub requests: u64,
 }
 
 /// All of them.
@@ -66,9 +82,13 @@ fn row(snapshot: &Snapshot, route: &Arc<Route>, rule: Option<&PathRule>) -> Rout
         .unwrap_or(&snapshot.allow);
     let to = match rule.map(|rule| &rule.action) {
         None => leads_to(route, route.target.as_ref()),
-        Some(Action::Forward { target, strip }) => {
+        Some(Action::Forward { target, replace }) => {
             let to = leads_to(route, target.as_ref().or(route.target.as_ref()));
-            if *strip { format!("{to} (strip)") } else { to }
+            match replace.as_deref() {
+                None => to,
+                Some("") => format!("{to} (strip)"),
+                Some(with) => format!("{to} (as {with})"),
+            }
         }
         Some(Action::Redirect { location, status }) => {
             format!("{} {}", status.as_u16(), String::from_utf8_lossy(location.as_bytes()))
@@ -77,7 +97,15 @@ fn row(snapshot: &Snapshot, route: &Arc<Route>, rule: Option<&PathRule>) -> Rout
             format!("{} {}", answer.status.as_u16(), String::from_utf8_lossy(answer.content_type.as_bytes()))
         }
     };
+    let own = route.target.as_ref();
+    let target = match rule.map(|rule| &rule.action) {
+        None => own,
+        // What leads where the route does has its addresses in the route's own row.
+        Some(Action::Forward { target, .. }) => target.as_ref(),
+        Some(Action::Redirect { .. } | Action::Answer(_)) => None,
+    };
     RouteRow {
+        addresses: address_rows(target),
         name: route.name.to_string(),
         host: route.host.to_string(),
         public: route.public.iter().map(ToString::to_string).collect(),
@@ -88,11 +116,38 @@ fn row(snapshot: &Snapshot, route: &Arc<Route>, rule: Option<&PathRule>) -> Rout
     }
 }
 
-/// The upstream and its address; an upstream that is the route's own has no name worth repeating.
+/// The upstream and its first address; an upstream that is the route's own has no name worth repeating. Where there are
+/// more, or where one fails, the rows of the addresses follow.
 fn leads_to(route: &Route, target: Option<&Arc<Target>>) -> String {
     let Some(target) = target else { return "nowhere".to_owned() };
     let key = &target.upstream.key;
-    if key.name == route.name { key.endpoint.to_string() } else { format!("{} {}", key.name, key.endpoint) }
+    let place = match &*key.endpoints {
+        [] => "no address now".to_owned(),
+        [one] => one.to_string(),
+        many => format!("{} addresses, {}", many.len(), words(key.balance)),
+    };
+    if key.name == route.name { place } else { format!("{} {place}", key.name) }
+}
+
+fn words(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "round-robin",
+        Balance::LeastRequests => "least-requests",
+        Balance::Sticky => "sticky",
+    }
+}
+
+/// The addresses of an upstream, where there is more to say of them than that there is one.
+fn address_rows(target: Option<&Arc<Target>>) -> Vec<AddressRow> {
+    let lanes = target.map(|target| &*target.lanes).unwrap_or_default();
+    let fails = lanes.iter().any(|lane| lane.is_aside());
+    let rows = lanes.iter().map(|lane| AddressRow {
+        address: lane.member.endpoint.to_string(),
+        fails: lane.is_aside(),
+        requests_in_flight: lane.member.metrics.in_flight(),
+        requests: lane.member.metrics.requests(),
+    });
+    if lanes.len() > 1 || fails { rows.collect() } else { Vec::new() }
 }
 
 impl RouteRows {
@@ -129,6 +184,10 @@ impl fmt::Display for RouteRows {
             }
             above = &row.name;
             lines.push([row.shown_name(), row.to.clone(), row.allow.clone()]);
+            lines.extend(row.addresses.iter().map(|at| {
+                let state = if at.fails { " fails" } else { "" };
+                [String::new(), format!("  {}{state}", at.address), String::new()]
+            }));
             let public = if row.path.is_none() { row.public.as_slice() } else { &[] };
             lines.extend(public.iter().map(|name| [format!("  = {name}"), String::new(), String::new()]));
         }

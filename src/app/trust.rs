@@ -13,7 +13,7 @@ use crate::cert::{ShownCertificate, hex};
 use crate::config::{
     self, ActionSpec, Checked, Config, Faults, PinPlace, RouteSpec, TargetSpec, ToSpec, VerifySpec, write_pin,
 };
-use crate::model::{EndpointHost, HostPattern, Scheme};
+use crate::model::{Endpoint, EndpointHost, HostPattern, Scheme};
 
 /// The most names that one upstream is asked by.
 const MOST_NAMES: usize = 40;
@@ -72,15 +72,23 @@ pub enum Pinned {
 pub fn trustee(path: &Path, asked: &str) -> Result<Trustee, TrustError> {
     let Checked { config, source, .. } = config::load(path).map_err(TrustError::Faults)?;
     let (place, name, target, asked_as) = find(&config, asked).map_err(TrustError::Impossible)?;
-    let address = target.to.value.to_string();
-    if target.to.value.scheme != Scheme::Https {
+    let [to] = target.to.as_slice() else {
+        let why = format!(
+            "`{name}` has {} addresses, and a pin is one certificate: write `pin` yourself if all of them show the same, \
+             else `ca`",
+            target.to.len()
+        );
+        return Err(TrustError::Impossible(why));
+    };
+    let address = to.value.to_string();
+    if to.value.scheme != Scheme::Https {
         let why = format!("`{name}` is reached by {address}: without TLS there is no certificate to trust");
         return Err(TrustError::Impossible(why));
     }
     let asked_as = match (&target.tls_name, asked_as.is_empty()) {
         (Some(name), _) => vec![name.value.to_string()],
         (None, false) => asked_as,
-        (None, true) => vec![host_of(target)],
+        (None, true) => vec![host_of(&to.value)],
     };
     let verify = target.verify.clone();
     let text = source.text().to_owned();
@@ -149,7 +157,7 @@ fn shared<'a>(config: &'a Config, name: &str, target: &'a TargetSpec) -> Found<'
 fn exact(route: &RouteSpec) -> Vec<String> {
     match &route.host {
         HostPattern::Exact(name) => vec![name.to_string()],
-        HostPattern::Wildcard(_) | HostPattern::Any => Vec::new(),
+        HostPattern::Wildcard(_) | HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => Vec::new(),
     }
 }
 
@@ -172,8 +180,8 @@ fn new_name(config: &Config, route: &str, path: &str) -> String {
     std::iter::once(base.clone()).chain(numbered).find(|name| is_free(name)).unwrap_or(base)
 }
 
-fn host_of(target: &TargetSpec) -> String {
-    match &target.to.value.host {
+fn host_of(endpoint: &Endpoint) -> String {
+    match &endpoint.host {
         EndpointHost::Ip(address) => address.to_string(),
         EndpointHost::Name(name) => name.to_string(),
     }

@@ -162,13 +162,15 @@ impl Stage {
     }
 
     fn replace(&self, target: &mut TargetSpec) {
-        let written = target.to.value.to_string();
-        // Without a stand-in the request must still not leave this machine; port 1 of loopback refuses.
-        let place = self.origin.stand_in_for(&written).unwrap_or_else(|cause| {
-            tracing::warn!(upstream = written, %cause, "no stand-in for an upstream");
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
-        });
-        target.to.value = Endpoint { scheme: Scheme::Http, host: EndpointHost::Ip(place.ip()), port: place.port() };
+        for to in &mut target.to {
+            let written = to.value.to_string();
+            // Without a stand-in the request must still not leave this machine; port 1 of loopback refuses.
+            let place = self.origin.stand_in_for(&written).unwrap_or_else(|cause| {
+                tracing::warn!(upstream = written, %cause, "no stand-in for an upstream");
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
+            });
+            to.value = Endpoint { scheme: Scheme::Http, host: EndpointHost::Ip(place.ip()), port: place.port() };
+        }
         target.tls_name = None;
         target.verify = VerifySpec::System;
         target.http2 = false;

@@ -182,8 +182,9 @@ pub const EXPORT: Table = Table {
 };
 
 /// One entry of `[upstreams]`.
-pub const UPSTREAM_ENTRY: Key = key("<name>", "an address or a table", "{ to = \"https://192.168.1.5\" }", "one upstream");
+pub const UPSTREAM_ENTRY: Key = key("<name>", "an address, a list of them, or a table", "{ to = \"https://192.168.1.5\" }", "one upstream");
 
+const BALANCE: Key = key("balance", "\"round-robin\", \"least-requests\" or \"sticky\"", "\"sticky\"", "which of several addresses a request goes to; default round-robin");
 const TLS_NAME: Key = key("tls_name", "a name", "\"nas.home.example\"", "sent and verified in TLS; default: the route's local name");
 const VERIFY: Key = key("verify", "true or false", "false", "false: any certificate is taken");
 const CA: Key = key("ca", "a path", "\"nas-ca.crt\"", "PEM file with the root to verify against");
@@ -216,7 +217,8 @@ const TARGET_HINTS: &[(&str, &str)] = &[
 pub const UPSTREAM: Table = Table {
     title: "[upstreams.<name>]",
     keys: &[
-        key("to", "an address", "\"https://192.168.1.5\"", "scheme, host and port; nothing behind it"),
+        key("to", "an address or a list of them", "\"https://192.168.1.5\"", "scheme, host and port; nothing behind it"),
+        BALANCE,
         TLS_NAME,
         VERIFY,
         CA,
@@ -230,12 +232,12 @@ pub const UPSTREAM: Table = Table {
 };
 
 /// One entry of `[routes]`.
-pub const ROUTE_ENTRY: Key = key("<name>", "an upstream's name, an address, or a table", "\"http://192.168.1.5:3000\"", "one route");
+pub const ROUTE_ENTRY: Key = key("<name>", "an upstream's name, an address, a list of addresses, or a table", "\"http://192.168.1.5:3000\"", "one route");
 /// `[routes.<name>]`.
 pub const ROUTE: Table = Table {
     title: "[routes.<name>]",
     keys: &[
-        key("to", "an upstream's name or an address", "\"http://192.168.1.5:3000\"", "where requests go"),
+        key("to", "an upstream's name, an address, or a list of addresses", "\"http://192.168.1.5:3000\"", "where requests go"),
         key("public", "a full name or a list of them", "\"photos.example.com\"", "its names on doors with `names = \"public\"`"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter, whatever door and file say"),
         LIMIT,
@@ -246,6 +248,7 @@ pub const ROUTE: Table = Table {
         key("log_query", "true or false", "true", "keep query strings in the access log"),
         key("headers", "a table", "{ response = { remove = [\"Server\"] } }", "headers to set and to remove"),
         key("paths", "a table of paths", "{ \"/metrics\" = { allow = [\"monitoring\"] } }", "paths with rules of their own"),
+        BALANCE,
         TLS_NAME,
         VERIFY,
         CA,
@@ -283,13 +286,14 @@ pub const HEADER_EDITS: Table = Table {
 pub const HEADER_VALUE: Key = key("<name>", "a text", "\"1\"", "one header");
 
 /// One entry of `paths`.
-pub const PATH_ENTRY: Key = key("<path>", "an upstream's name, an address, or a table", "{ allow = [\"lan\"] }", "one path");
+pub const PATH_ENTRY: Key = key("<path>", "an upstream's name, an address, a list of addresses, or a table", "{ allow = [\"lan\"] }", "one path");
 /// The value of one path.
 pub const PATH: Table = Table {
     title: "`paths`",
     keys: &[
-        key("to", "an upstream's name or an address", "\"http://192.168.1.5:3001\"", "default: the route's own"),
+        key("to", "an upstream's name, an address, or a list of addresses", "\"http://192.168.1.5:3001\"", "default: the route's own"),
         key("strip", "true or false", "true", "take the matched part away before forwarding"),
+        key("replace", "a path", "\"/api\"", "put this in place of the matched part before forwarding"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter here, whatever the route says"),
         LIMIT,
         IN_FLIGHT,
@@ -300,6 +304,7 @@ pub const PATH: Table = Table {
         key("cors", "true or false", "true", "the answer may be read from any web page"),
     ],
     hints: &[
+        ("balance", "make an `[upstreams.<name>]` of the addresses and write it there"),
         ("hold", "make an `[upstreams.<name>]` of the address and write it there"),
         ("pin", "make an `[upstreams.<name>]` of the address and write it there"),
         ("verify", "make an `[upstreams.<name>]` of the address and write it there"),

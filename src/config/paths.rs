@@ -11,7 +11,7 @@ use super::keys::{PATH, PATH_ENTRY};
 use super::reading::{Item, Reading, shown};
 use super::section::Section;
 use super::targets::{self, Destination};
-use super::{ActionSpec, Located, PathSpec, QuotaSpec, ToSpec, access, quotas};
+use super::{ActionSpec, Located, PathSpec, QuotaSpec, access, quotas};
 
 /// The keys of which a path has at most one.
 const ACTIONS: [&str; 4] = ["to", "redirect", "json", "text"];
@@ -24,9 +24,9 @@ pub(super) fn paths<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Vec<PathSpec>
 
 fn path<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<PathSpec> {
     let pattern = pattern(reading, entry);
-    if entry.value.as_str().is_some() {
-        let to = targets::destination(reading, &reading.text(entry)?).map(address_only)?;
-        let action = ActionSpec::Forward { to: Some(to), strip: false };
+    if targets::is_short(entry) {
+        let to = targets::destination(reading, entry).map(Destination::alone)?;
+        let action = ActionSpec::Forward { to: Some(to), replace: None };
         return Some(PathSpec { pattern: pattern?, allow: None, quota: QuotaSpec::default(), action });
     }
     let section = Section::open(reading, entry, &PATH, format!("path {}", shown(entry.key)))?;
@@ -34,13 +34,6 @@ fn path<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<PathSpec> {
     let quota = quotas::quota(&section);
     let action = action(&section);
     Some(PathSpec { pattern: pattern?, allow, quota, action: action? })
-}
-
-fn address_only(to: Destination) -> ToSpec {
-    match to {
-        Destination::Upstream(name) => ToSpec::Upstream(name),
-        Destination::Address(to) => ToSpec::Address(targets::plain(to)),
-    }
 }
 
 fn pattern(reading: &Reading<'_>, entry: &Item<'_>) -> Option<Located<PathPattern>> {
@@ -85,11 +78,10 @@ fn action(section: &Section<'_, '_>) -> Option<ActionSpec> {
     let first = written.first().copied().unwrap_or("to");
     let answers = matches!(first, "json" | "text");
     if first != "to" {
-        section.out_of_place(
-            "strip",
-            &format!("means nothing beside `{first}`"),
-            "nothing is forwarded here; leave it out",
-        );
+        for key in ["strip", "replace"] {
+            let help = "nothing is forwarded here; leave it out";
+            section.out_of_place(key, &format!("means nothing beside `{first}`"), help);
+        }
     } else {
         section.out_of_place(
             "status",
@@ -112,10 +104,32 @@ fn action(section: &Section<'_, '_>) -> Option<ActionSpec> {
 }
 
 fn forward(section: &Section<'_, '_>) -> Option<ActionSpec> {
-    let strip = section.flag("strip").is_some_and(|strip| strip.value);
-    let Some(item) = section.item("to") else { return Some(ActionSpec::Forward { to: None, strip }) };
-    let to = targets::destination(section.reading, &section.reading.text(&item)?).map(address_only)?;
-    Some(ActionSpec::Forward { to: Some(to), strip })
+    let strip = section.flag("strip").is_some_and(|strip| strip.value).then(|| Arc::from(""));
+    let written = section.text("replace").map(|text| replacement(section, &text));
+    if section.has("strip") {
+        let help = "`strip = true` takes the matched part away, `replace` puts another in its place; keep one";
+        section.out_of_place("replace", "cannot stand beside `strip`", help);
+    }
+    let replace = match written {
+        Some(replacement) => Some(replacement?),
+        None => strip,
+    };
+    let Some(item) = section.item("to") else { return Some(ActionSpec::Forward { to: None, replace }) };
+    let to = targets::destination(section.reading, &item).map(Destination::alone)?;
+    Some(ActionSpec::Forward { to: Some(to), replace })
+}
+
+/// What stands in place of the matched part: a path of its own.
+fn replacement(section: &Section<'_, '_>, text: &Located<&str>) -> Option<Arc<str>> {
+    let written = text.value;
+    let is_sent_as_it_is = written.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&b));
+    if !written.starts_with('/') || !is_sent_as_it_is || normalise(written) != written {
+        let help =
+            "write a path without `?`, `#`, `.` or `..`: `replace = \"/api\"`; `strip = true` takes the part away";
+        section.reading.fault(text.span, format!("{} cannot replace a path", shown(written)), "", help);
+        return None;
+    }
+    Some(Arc::from(written))
 }
 
 fn redirect(section: &Section<'_, '_>) -> Option<ActionSpec> {

@@ -10,8 +10,8 @@ use super::reading::{Item, Reading, shown};
 use super::section::Section;
 use super::targets::{self, Destination};
 use super::{
-    ActionSpec, HeadersSpec, Located, Origin, PathSpec, QuotaSpec, RouteSpec, ToSpec, access, forms, headers, paths,
-    quotas,
+    ActionSpec, HeadersSpec, Located, Origin, PathSpec, QuotaSpec, RouteSpec, Schemes, ToSpec, access, forms, headers,
+    paths, quotas,
 };
 
 /// What short names are joined with.
@@ -27,7 +27,7 @@ pub(super) enum Domain<'a> {
 /// Reads `[routes]`.
 pub(super) fn routes<'t>(reading: &Reading<'t>, item: &Item<'t>, domain: &Domain<'_>) -> Vec<RouteSpec> {
     let entries = reading.entries(item, &ROUTE_ENTRY).unwrap_or_default();
-    let is_route = |entry: &&Item<'_>| entry.value.as_str().is_some() || entry.value.as_table().is_some();
+    let is_route = |entry: &&Item<'_>| targets::is_short(entry) || entry.value.as_table().is_some();
     let is_short = |entry: &&Item<'_>| !entry.key.contains('.') && entry.key != "*" && is_route(entry);
     if let (Domain::Absent, Some(first)) = (domain, entries.iter().find(is_short)) {
         let message = format!("{} is a short name, but the file has no `domain`", shown(first.key));
@@ -40,15 +40,12 @@ pub(super) fn routes<'t>(reading: &Reading<'t>, item: &Item<'t>, domain: &Domain
 fn route<'t>(reading: &Reading<'t>, entry: &Item<'t>, domain: &Domain<'_>) -> Option<RouteSpec> {
     let host = host(reading, entry, domain);
     let name = reading.located(entry.key_span, Arc::from(entry.key));
-    if entry.value.as_str().is_some() {
-        let to = targets::destination(reading, &reading.text(entry)?).map(|to| match to {
-            Destination::Upstream(name) => ToSpec::Upstream(name),
-            Destination::Address(to) => ToSpec::Address(targets::plain(to)),
-        });
+    if targets::is_short(entry) {
+        let to = targets::destination(reading, entry).map(Destination::alone);
         return Some(bare(name, host?, Some(to?)));
     }
     let section = Section::open(reading, entry, &ROUTE, format!("[routes.{}]", entry.key))?;
-    let destination = section.item("to").and_then(|to| targets::destination(reading, &reading.text(&to)?));
+    let destination = section.item("to").and_then(|to| targets::destination(reading, &to));
     let to = targets::with_keys_beside(&section, destination, entry.key);
     let paths = section.item("paths").map(|paths| paths::paths(reading, &paths)).unwrap_or_default();
     if !section.has("to") && !section.has_unknown() {
@@ -81,6 +78,7 @@ fn bare(name: Located<Arc<str>>, host: HostPattern, to: Option<ToSpec>) -> Route
         log_query: false,
         headers: HeadersSpec::default(),
         paths: Vec::new(),
+        schemes: Schemes::default(),
     }
 }
 

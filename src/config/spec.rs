@@ -292,8 +292,11 @@ pub struct ExportSpec {
 /// The keys that say where requests go: `[upstreams.<name>]`, or a route whose `to` is an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TargetSpec {
-    /// `to`.
-    pub to: Located<Endpoint>,
+    /// `to`: one address, or several of one scheme; never none in the file. None at all is a container that is stopped:
+    /// its requests wait (`hold`) or are told 503.
+    pub to: Vec<Located<Endpoint>>,
+    /// `balance`: which of several addresses a request goes to. Default round robin.
+    pub balance: Balance,
     /// `tls_name`: name sent and verified. Default: the route's local name.
     pub tls_name: Option<Located<HostName>>,
     /// `verify = false`, `ca`, `pin`.
@@ -306,6 +309,32 @@ pub struct TargetSpec {
     pub proxy_protocol: Option<ProxyVersion>,
     /// `via = false`: no Via header to this upstream.
     pub via: bool,
+}
+
+/// Which of an upstream's addresses a request goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Balance {
+    /// `"round-robin"`: one after the other.
+    #[default]
+    RoundRobin,
+    /// `"least-requests"`: the one with the fewest requests in flight.
+    LeastRequests,
+    /// `"sticky"`: always the same for one client, by consistent hash of its believed address.
+    Sticky,
+}
+
+/// Over which schemes a route is served. The file has no key for it: there, doors say so. Containers do (`HTTPS_METHOD`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Schemes {
+    /// What the door does: https, with 308 from http.
+    #[default]
+    AsTheDoor,
+    /// `noredirect`: http is served as well, without a redirect.
+    Both,
+    /// `nohttp`: the name does not exist on http.
+    HttpsOnly,
+    /// `nohttps`: the name does not exist on https; http is served.
+    HttpOnly,
 }
 
 /// How an https upstream's certificate is judged.
@@ -368,6 +397,8 @@ pub struct RouteSpec {
     pub headers: HeadersSpec,
     /// `paths`, in the order of the file.
     pub paths: Vec<PathSpec>,
+    /// Over which schemes it is served.
+    pub schemes: Schemes,
 }
 
 /// Where a route or path leads.
@@ -417,8 +448,8 @@ pub enum ActionSpec {
     Forward {
         /// `to`.
         to: Option<ToSpec>,
-        /// `strip = true`: the matched part is taken away.
-        strip: bool,
+        /// `replace`: what stands in place of the matched part towards the upstream; `strip = true` is the empty text.
+        replace: Option<Arc<str>>,
     },
     /// `redirect` + `status` (301, 302, 303, 307, 308; default 302).
     Redirect {

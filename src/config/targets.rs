@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 
+use toml::de::DeValue;
+
 use crate::model::{Endpoint, EndpointError, EndpointHost, HostName, ProxyVersion, Scheme};
 
-use super::keys::{UPSTREAM, UPSTREAM_ENTRY};
+use super::keys::{FILE, UPSTREAM, UPSTREAM_ENTRY};
 use super::reading::{Item, Reading, one_of, shown};
 use super::section::Section;
-use super::{Located, TargetSpec, ToSpec, UpstreamSpec, VerifySpec, access, forms};
+use super::{Balance, Located, TargetSpec, ToSpec, UpstreamSpec, VerifySpec, access, forms};
 
 /// Keys of a target besides `to`.
-pub(super) const BESIDE: [&str; 8] = ["tls_name", "verify", "ca", "pin", "hold", "http2", "proxy_protocol", "via"];
+pub(super) const BESIDE: [&str; 9] =
+    ["balance", "tls_name", "verify", "ca", "pin", "hold", "http2", "proxy_protocol", "via"];
 /// Those of them that only mean something over TLS.
 const OVER_TLS: [&str; 4] = ["tls_name", "verify", "ca", "pin"];
 /// Those that each say how a certificate is judged.
@@ -30,12 +33,11 @@ fn upstream<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<UpstreamSpec>
         reading.fault(entry.key_span, format!("`{}` cannot be the name of an upstream", entry.key), "", help);
     }
     let name = reading.located(entry.key_span, Arc::from(entry.key));
-    if entry.value.as_str().is_some() {
-        let to = endpoint(reading, &reading.text(entry)?)?;
-        return Some(UpstreamSpec { name, target: plain(to) });
+    if is_short(entry) {
+        return Some(UpstreamSpec { name, target: plain(endpoints(reading, entry)?) });
     }
     let section = Section::open(reading, entry, &UPSTREAM, format!("[upstreams.{}]", entry.key))?;
-    let to = section.required("to").and_then(|to| endpoint(reading, &reading.text(&to)?));
+    let to = section.required("to").and_then(|to| endpoints(reading, &to));
     let target = target(&section, to, entry.key)?;
     Some(UpstreamSpec { name, target })
 }
@@ -43,13 +45,38 @@ fn upstream<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<UpstreamSpec>
 /// `to` of a route or path, before anything beside it is read.
 pub(super) enum Destination {
     Upstream(Located<Arc<str>>),
-    Address(Located<Endpoint>),
+    Addresses(Vec<Located<Endpoint>>),
 }
 
-/// Reads the text of a `to`: with `://` an address, without it a name from `[upstreams]`.
-pub(super) fn destination(reading: &Reading<'_>, text: &Located<&str>) -> Option<Destination> {
+impl Destination {
+    /// With nothing said beside it.
+    pub(super) fn alone(self) -> ToSpec {
+        match self {
+            Destination::Upstream(name) => ToSpec::Upstream(name),
+            Destination::Addresses(to) => ToSpec::Address(plain(to)),
+        }
+    }
+}
+
+/// Whether an entry says where it leads and nothing else, so that it needs no table.
+pub(super) fn is_short(entry: &Item<'_>) -> bool {
+    let is_address = |item: &DeValue<'_>| item.as_str().is_some_and(|text| text.contains("://"));
+    match entry.value {
+        DeValue::String(_) => true,
+        // A key of the file itself that slipped below a header, unless its list says otherwise.
+        DeValue::Array(list) => FILE.find(entry.key).is_none() || list.iter().any(|item| is_address(item.get_ref())),
+        _ => false,
+    }
+}
+
+/// Reads a `to`: with `://` an address, without it a name from `[upstreams]`; a list has addresses only.
+pub(super) fn destination<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Option<Destination> {
+    if item.value.as_array().is_some() {
+        return endpoints(reading, item).map(Destination::Addresses);
+    }
+    let text = &reading.text(item)?;
     if text.value.contains("://") {
-        return endpoint(reading, text).map(Destination::Address);
+        return endpoint(reading, text).map(|to| Destination::Addresses(vec![to]));
     }
     if reading.names.upstreams.contains_key(text.value) {
         return Some(Destination::Upstream(reading.located(text.span, Arc::from(text.value))));
@@ -74,10 +101,11 @@ pub(super) fn destination(reading: &Reading<'_>, text: &Located<&str>) -> Option
     None
 }
 
-/// An address with nothing said about it.
-pub(super) fn plain(to: Located<Endpoint>) -> TargetSpec {
+/// Addresses with nothing said about them.
+fn plain(to: Vec<Located<Endpoint>>) -> TargetSpec {
     TargetSpec {
         to,
+        balance: Balance::default(),
         tls_name: None,
         verify: VerifySpec::System,
         hold: None,
@@ -100,14 +128,33 @@ pub(super) fn with_keys_beside(section: &Section<'_, '_>, to: Option<Destination
             }
             Some(ToSpec::Upstream(name))
         }
-        Some(Destination::Address(to)) => target(section, Some(to), route).map(ToSpec::Address),
+        Some(Destination::Addresses(to)) => target(section, Some(to), route).map(ToSpec::Address),
         // Nobody knows what `to` should have been, so the keys beside it are read for their form only.
         None => target(section, None, route).map(ToSpec::Address),
     }
 }
 
-fn target(section: &Section<'_, '_>, to: Option<Located<Endpoint>>, name: &str) -> Option<TargetSpec> {
-    let scheme = to.as_ref().map(|to| to.value.scheme);
+fn target(section: &Section<'_, '_>, to: Option<Vec<Located<Endpoint>>>, name: &str) -> Option<TargetSpec> {
+    if section.item("to").is_some_and(|item| item.value.as_str().is_some()) {
+        let help = "write `to` as a list of addresses, or leave the key out";
+        section.out_of_place("balance", "means nothing with a single address", help);
+    }
+    check_scheme(section, to.as_ref().and_then(|to| to.first()).map(|to| to.value.scheme));
+    let tls_name = section.text("tls_name").and_then(|text| forms::host_name(section.reading, &text));
+    let verify = verify(section, name);
+    let hold = section.duration("hold");
+    let http2 = section.flag("http2").is_some_and(|flag| flag.value);
+    let via = section.flag("via").is_none_or(|via| via.value);
+    let words =
+        [("round-robin", Balance::RoundRobin), ("least-requests", Balance::LeastRequests), ("sticky", Balance::Sticky)];
+    let balance = section.choice("balance", &words).map(|balance| balance.value).unwrap_or_default();
+    let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+    let proxy_protocol = section.choice("proxy_protocol", &versions).map(|version| version.value);
+    Some(TargetSpec { to: to?, balance, tls_name, verify, hold, http2, proxy_protocol, via })
+}
+
+/// What means nothing to the scheme that is spoken.
+fn check_scheme(section: &Section<'_, '_>, scheme: Option<Scheme>) {
     if let Some(cleartext @ (Scheme::Http | Scheme::H2c)) = scheme {
         let message = format!("means nothing to an `{}://` address", cleartext.as_str());
         for key in OVER_TLS {
@@ -125,14 +172,6 @@ fn target(section: &Section<'_, '_>, to: Option<Located<Endpoint>>, name: &str) 
         }
         Some(Scheme::Https) | None => {}
     }
-    let tls_name = section.text("tls_name").and_then(|text| forms::host_name(section.reading, &text));
-    let verify = verify(section, name);
-    let hold = section.duration("hold");
-    let http2 = section.flag("http2").is_some_and(|flag| flag.value);
-    let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
-    let proxy_protocol = section.choice("proxy_protocol", &versions).map(|version| version.value);
-    let via = section.flag("via").is_none_or(|via| via.value);
-    Some(TargetSpec { to: to?, tls_name, verify, hold, http2, proxy_protocol, via })
 }
 
 fn verify(section: &Section<'_, '_>, name: &str) -> VerifySpec {
@@ -190,6 +229,37 @@ fn fingerprint(text: &str) -> Option<[u8; 32]> {
         *byte = u8::try_from(high * 16 + low).ok()?;
     }
     digits.next().is_none().then_some(out)
+}
+
+/// One address, or a list of different ones that are spoken to alike.
+fn endpoints<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Option<Vec<Located<Endpoint>>> {
+    if item.value.as_array().is_none() {
+        return Some(vec![endpoint(reading, &reading.text(item)?)?]);
+    }
+    let texts = reading.texts(item)?;
+    if texts.is_empty() && item.value.as_array().is_some_and(|list| list.is_empty()) {
+        let help = format!("write at least one address: `{} = {}`", item.key, item.about.example);
+        reading.fault(item.span, format!("{} leads nowhere: its list is empty", shown(item.key)), "", help);
+        return None;
+    }
+    let mut found: Vec<Located<Endpoint>> = Vec::new();
+    for text in &texts {
+        if !text.value.contains("://") && reading.names.upstreams.contains_key(text.value) {
+            let help = format!("write its addresses out, or `\"{}\"` alone without a list", text.value);
+            reading.fault(text.span, format!("a list has addresses, and `{}` is an upstream", text.value), "", help);
+            continue;
+        }
+        let Some(one) = endpoint(reading, text) else { continue };
+        if let Some(same) = found.iter().find(|known| known.value == one.value) {
+            let label = format!("first at {}", reading.source.place(same.span));
+            reading.fault(one.span, format!("`{}` is listed twice", one.value), label, "delete one of them");
+        } else if let Some(other) = found.first().filter(|first| first.value.scheme != one.value.scheme) {
+            let message = format!("`{}` and `{}` are not spoken to alike", other.value, one.value);
+            reading.fault(one.span, message, "", "all addresses of a list are `http://`, or all are `https://`");
+        }
+        found.push(one);
+    }
+    (found.len() == texts.len()).then_some(found)
 }
 
 fn endpoint(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<Endpoint>> {

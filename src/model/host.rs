@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+use super::HostRegex;
+
 /// A DNS name: lower case, without trailing dot, at most 253 bytes of `a-z 0-9 - _` labels.
 /// Underscores are not for host names (RFC 952) but exist in homes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +27,9 @@ pub enum HostError {
     /// A byte that no name has.
     #[error("only letters, digits, `-`, `_` and dots are allowed")]
     Character,
+    /// A regular expression that we do not run.
+    #[error("it is no regular expression of the kind that runs here: no look-around, no back-references, not huge")]
+    Regex,
     /// The port is no port.
     #[error("the port is not a number from 1 to 65535")]
     Port,
@@ -85,19 +90,40 @@ impl std::borrow::Borrow<str> for HostName {
     }
 }
 
-/// Which names a route answers for. Order of preference: exact, then the longest wildcard, then any.
+/// Which names a route answers for. Order of preference, which is nginx's: exact, then the longest wildcard, then the
+/// longest trailing wildcard, then the first regular expression, then any.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum HostPattern {
     /// This name only.
     Exact(HostName),
     /// Every name below this one, at any depth (`*.dev.home` matches `a.dev.home` and `a.b.dev.home`).
     Wildcard(HostName),
+    /// Every name that goes on behind this one (`www.shop.*` matches `www.shop.example` and `www.shop.co.uk`). Only
+    /// containers write it.
+    Trailing(HostName),
+    /// Every name that a regular expression finds itself in. Only containers write it.
+    Regex(HostRegex),
     /// Every name that nothing else claims: the route named `"*"`.
     Any,
 }
 
 impl HostPattern {
-    /// Reads `name`, `*.name` or `*`.
+    /// Reads a name as containers write it (`VIRTUAL_HOST`, which nginx-proxy hands to nginx's `server_name`): `name`,
+    /// `*.name`, `name.*` or `~regex`.
+    pub fn parse_as_nginx(text: &str) -> Result<HostPattern, HostError> {
+        if let Some(regex) = text.strip_prefix('~') {
+            return HostRegex::parse(regex).map(HostPattern::Regex);
+        }
+        if let Some(head) = text.strip_suffix(".*") {
+            return HostName::parse(head).map(HostPattern::Trailing);
+        }
+        match HostPattern::parse(text)? {
+            HostPattern::Any => Err(HostError::Character),
+            pattern => Ok(pattern),
+        }
+    }
+
+    /// Reads `name`, `*.name` or `*`, as the file has them.
     pub fn parse(text: &str) -> Result<HostPattern, HostError> {
         match text.strip_prefix("*.") {
             _ if text == "*" => Ok(HostPattern::Any),
@@ -113,6 +139,10 @@ impl HostPattern {
             HostPattern::Wildcard(suffix) => {
                 host.strip_suffix(suffix.as_str()).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
             }
+            HostPattern::Trailing(head) => {
+                host.strip_prefix(head.as_str()).is_some_and(|rest| rest.len() > 1 && rest.starts_with('.'))
+            }
+            HostPattern::Regex(regex) => regex.matches(host),
             HostPattern::Any => true,
         }
     }
@@ -123,6 +153,8 @@ impl fmt::Display for HostPattern {
         match self {
             HostPattern::Exact(name) => name.fmt(f),
             HostPattern::Wildcard(suffix) => write!(f, "*.{suffix}"),
+            HostPattern::Trailing(head) => write!(f, "{head}.*"),
+            HostPattern::Regex(regex) => write!(f, "~{regex}"),
             HostPattern::Any => f.write_str("*"),
         }
     }

@@ -6,6 +6,7 @@ mod access_format;
 mod client;
 mod endpoint;
 mod host;
+mod host_regex;
 mod path;
 mod proxy_header;
 mod rate;
@@ -18,6 +19,7 @@ pub use access_format::AccessFormat;
 pub use client::Client;
 pub use endpoint::{Endpoint, EndpointError, EndpointHost, Scheme};
 pub use host::{Authority, HostError, HostName, HostPattern};
+pub use host_regex::HostRegex;
 pub use path::{PathMatch, PathPattern, is_ambiguous, normalise};
 pub use proxy_header::{
     Announced, ProxyHeaderError, ProxyVersion, read_proxy_header, write_own_proxy_header, write_proxy_header,

@@ -13,6 +13,9 @@ pub enum PathPattern {
     Exact(Box<str>),
     /// This path (kept without its trailing slash; the root is the empty text) and everything below it.
     Below(Box<str>),
+    /// Every path that begins with these letters, as nginx's `location /app` does: `/app` and `/apple` alike. Only
+    /// containers write it.
+    Starts(Box<str>),
 }
 
 /// How specific a match was; greater wins: more bytes, then exact before below.
@@ -36,6 +39,19 @@ impl PathPattern {
         Some(if below { PathPattern::Below(body.into()) } else { PathPattern::Exact(body.into()) })
     }
 
+    /// Reads a location as containers write it (`VIRTUAL_PATH`): `/app` is every path that begins so, `= /app` that path
+    /// alone. `None` for what `parse` does not take either, and for regular expressions.
+    pub fn parse_as_nginx(text: &str) -> Option<PathPattern> {
+        let (text, is_exact) = match text.strip_prefix('=') {
+            Some(rest) => (rest.trim_start(), true),
+            None => (text, false),
+        };
+        if !text.starts_with('/') || text.contains(['*', '?', '#', ' ']) || normalise(text) != text {
+            return None;
+        }
+        Some(if is_exact { PathPattern::Exact(text.into()) } else { PathPattern::Starts(text.into()) })
+    }
+
     /// Whether a path matches, and how specifically.
     pub fn matches(&self, path: &str) -> Option<PathMatch> {
         match self {
@@ -44,14 +60,35 @@ impl PathPattern {
                 let rest = path.strip_prefix(&**base)?;
                 (rest.is_empty() || rest.starts_with('/')).then_some(PathMatch { length: base.len(), exact: false })
             }
+            PathPattern::Starts(base) => {
+                path.starts_with(&**base).then_some(PathMatch { length: base.len(), exact: false })
+            }
         }
     }
 
-    /// The literal part: what `strip = true` takes away.
+    /// The literal part: what `strip` takes away and `replace` replaces.
     pub fn base(&self) -> &str {
         match self {
-            PathPattern::Exact(text) | PathPattern::Below(text) => text,
+            PathPattern::Exact(text) | PathPattern::Below(text) | PathPattern::Starts(text) => text,
         }
+    }
+
+    /// A path (with or without a query) with the literal part replaced; every other byte stays as it is. Where two
+    /// slashes would meet, one is left. `None` if the path does not spell the literal part as the pattern does, and if
+    /// what follows it directly would become a `..` segment that was none before (`/app../x` for `/app`).
+    pub fn replaced(&self, path: &str, with: &str) -> Option<String> {
+        let base = self.base();
+        let rest = path.strip_prefix(base)?;
+        let first = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if !first.is_empty() && !base.ends_with('/') {
+            let is_below = !matches!(self, PathPattern::Starts(_));
+            if is_below || climbs(first) {
+                return None;
+            }
+        }
+        let with = if rest.starts_with('/') { with.strip_suffix('/').unwrap_or(with) } else { with };
+        let root = if with.is_empty() && !rest.starts_with('/') { "/" } else { "" };
+        Some(format!("{root}{with}{rest}"))
     }
 }
 
@@ -60,6 +97,7 @@ impl std::fmt::Display for PathPattern {
         match self {
             PathPattern::Exact(text) => f.write_str(text),
             PathPattern::Below(base) => write!(f, "{base}/*"),
+            PathPattern::Starts(base) => write!(f, "{base}*"),
         }
     }
 }
@@ -148,9 +186,84 @@ fn decode_once(path: &str) -> Vec<u8> {
     out
 }
 
+/// Whether a segment, decoded, has a `..` of its own.
+fn climbs(segment: &str) -> bool {
+    decode_once(segment).split(|&b| b == b'/').any(|part| part.split(|&b| b == b';').next() == Some(b".."))
+}
+
 fn hex_pair(bytes: &[u8], at: usize) -> Option<u8> {
     let pair = bytes.get(at..at + 2)?;
     let high = char::from(pair[0]).to_digit(16)?;
     let low = char::from(pair[1]).to_digit(16)?;
     u8::try_from(high * 16 + low).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PathPattern, normalise};
+
+    fn replaced(pattern: &PathPattern, path: &str, with: &str) -> String {
+        pattern.replaced(path, with).unwrap_or_else(|| "refused".to_owned())
+    }
+
+    #[test]
+    fn a_location_is_every_path_that_begins_so_and_the_longest_wins() {
+        let starts = PathPattern::parse_as_nginx("/app").unwrap();
+        for (path, is_matched) in
+            [("/app", true), ("/app/x", true), ("/apple", true), ("/ap", false), ("/x/app", false)]
+        {
+            assert_eq!(starts.matches(path).is_some(), is_matched, "{path}");
+        }
+        let longer = PathPattern::parse_as_nginx("/app/").unwrap();
+        assert!(longer.matches("/app/x") > starts.matches("/app/x"));
+        let exact = PathPattern::parse_as_nginx("= /app/x").unwrap();
+        assert!(exact.matches("/app/x") > longer.matches("/app/x") && exact.matches("/app/xy").is_none());
+        for wrong in ["app", "~ ^/app", "/a?b", "/a/../b", "/a//b", "/*", ""] {
+            assert_eq!(PathPattern::parse_as_nginx(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_replaced_and_nothing_else() {
+        let below = PathPattern::parse("/app/*").unwrap();
+        for (path, with, sent) in [
+            ("/app/x%2Fy?q=/app/", "", "/x%2Fy?q=/app/"),
+            ("/app", "", "/"),
+            ("/app?q", "", "/?q"),
+            ("/app/x", "/new", "/new/x"),
+            ("/app/x", "/new/", "/new/x"),
+            ("/app", "/new", "/new"),
+            ("/app?q", "/new", "/new?q"),
+            ("/%61pp/x", "/new", "refused"),
+        ] {
+            assert_eq!(replaced(&below, path, with), sent, "{path} {with}");
+        }
+        let location = PathPattern::parse_as_nginx("/app/").unwrap();
+        for (path, with, sent) in [("/app/x", "/", "/x"), ("/app/", "/", "/"), ("/app/x?q", "/api/", "/api/x?q")] {
+            assert_eq!(replaced(&location, path, with), sent, "{path} {with}");
+        }
+        let bare = PathPattern::parse_as_nginx("/app").unwrap();
+        for (path, with, sent) in [
+            ("/app/x", "/", "/x"),
+            ("/app", "/", "/"),
+            ("/apple", "/", "/le"),
+            ("/app../secret", "/api/", "refused"),
+            ("/app%2e%2E/secret", "/api/", "refused"),
+            ("/app..;a=b/secret", "/", "refused"),
+        ] {
+            assert_eq!(replaced(&bare, path, with), sent, "{path} {with}");
+        }
+        let root = PathPattern::parse_as_nginx("/").unwrap();
+        assert_eq!(replaced(&root, "/x/y", "/base/"), "/base/x/y");
+    }
+
+    #[test]
+    fn what_is_replaced_never_climbs_above_what_replaces_it() {
+        for tail in ["..", "../x", "%2e%2e/x", "..%2fx", ".%2e", "..\\x"] {
+            let bare = PathPattern::parse_as_nginx("/app").unwrap();
+            if let Some(sent) = bare.replaced(&format!("/app{tail}"), "/api/") {
+                assert!(normalise(&sent).starts_with("/api"), "{tail} became {sent}");
+            }
+        }
+    }
 }

@@ -52,6 +52,8 @@ pub enum Refusal {
     UpstreamTimeout,
     /// The upstream is away; its `hold` ended, or too many wait for it already.
     UpstreamHeld,
+    /// The upstream has no address now: its container is stopped.
+    UpstreamAbsent,
     /// A fault of our own.
     Internal,
 }
@@ -95,6 +97,7 @@ impl Refusal {
         Refusal::UpstreamBadResponse,
         Refusal::UpstreamTimeout,
         Refusal::UpstreamHeld,
+        Refusal::UpstreamAbsent,
         Refusal::Internal,
     ];
 
@@ -200,6 +203,12 @@ impl Refusal {
                 "upstream-away",
                 Unavailable,
                 "The service behind this name is away, probably restarting; try again in a moment.",
+            ),
+            Refusal::UpstreamAbsent => (
+                503,
+                "upstream-absent",
+                Unavailable,
+                "The service behind this name is not running now; try again in a moment.",
             ),
             Refusal::Internal => {
                 (500, "internal", Unavailable, "The gateway made a mistake; the log has more under the id below.")

@@ -179,8 +179,8 @@ enum Kind {
 pub struct Lease {
     /// The connection, or a place on one.
     pub sender: Sender<RequestBody>,
-    /// Its target's id.
-    pub target: u64,
+    /// The id of the lane it belongs to.
+    pub lane: u64,
 }
 
 impl ResponseBody {
@@ -261,11 +261,11 @@ const BODY_DEFAULT_IDLE: std::time::Duration = std::time::Duration::from_secs(60
 /// rest of the body.
 fn release(lease: Option<Lease>, exchange: &Exchange) {
     // A place on a shared connection is given back by being dropped. One that was opened in somebody's name serves nobody else.
-    if let Some(Lease { sender: Sender::Http1(sender), target }) = lease
+    if let Some(Lease { sender: Sender::Http1(sender), lane }) = lease
         && exchange.upload.is_done.get()
-        && !exchange.target.get().is_some_and(|target| target.is_private())
+        && !exchange.is_private()
     {
-        exchange.core.pool.put(target, sender, exchange.core.now());
+        exchange.core.pool.put(lane, sender, exchange.core.now());
     }
 }
 

@@ -14,7 +14,7 @@ use http::{HeaderValue, Version};
 use slab::Slab;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use super::body::RequestBody;
@@ -99,6 +99,8 @@ pub struct Core {
     pub via: Via,
     /// How busy each core is.
     loads: Arc<[Load]>,
+    /// Rung when a new snapshot is in force: what waits for an upstream may find it elsewhere.
+    pub news: Notify,
     now: Cell<Instant>,
     epoch: Instant,
     connections: RefCell<Slab<Rc<Connection>>>,
@@ -148,6 +150,7 @@ impl Core {
             shortage: Arc::clone(&plant.shortage),
             loads,
             via: Via::new(&plant.via),
+            news: Notify::new(),
             now: Cell::new(now),
             epoch: now,
             connections: RefCell::default(),
@@ -229,7 +232,7 @@ impl Core {
         self.log.flush();
         if tick.is_multiple_of(5 * SECOND) {
             let snapshot = self.cell.load();
-            self.pool.sweep(now, |target| snapshot.targets.iter().any(|served| served.id == target));
+            self.pool.sweep(now, |lane| snapshot.lanes.binary_search(&lane).is_ok());
         }
     }
 
@@ -259,6 +262,7 @@ impl Core {
                 connection.close(self.tick());
             }
         }
+        self.news.notify_waiters();
     }
 
     /// Ends what is idle, the longest idle first, so that others have room; how many it ended.

@@ -19,7 +19,7 @@ use super::expect::Wish;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
 use crate::telemetry::{AccessRecord, RequestId};
-use crate::upstream::Target;
+use crate::upstream::{Member, Target};
 
 /// Silence of a client that owes us its body, and the window over which its speed is judged.
 pub const BODY_SILENCE: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ pub struct Exchange {
     /// The route, once decided.
     pub route: OnceCell<Arc<Route>>,
     /// Where it was forwarded.
-    pub target: OnceCell<Arc<Target>>,
+    asked: RefCell<Option<Asked>>,
     /// The status answered; 0 until then.
     pub status: Cell<u16>,
     /// Why we answered ourselves.
@@ -96,7 +96,7 @@ impl Exchange {
             client: Cell::new(connection.client()),
             host: RefCell::default(),
             route: OnceCell::new(),
-            target: OnceCell::new(),
+            asked: RefCell::default(),
             status: Cell::new(0),
             refusal: Cell::new(None),
             detail: RefCell::default(),
@@ -157,7 +157,7 @@ impl Exchange {
     fn record(&self) {
         let took = self.started.elapsed();
         let route = self.route.get();
-        let (host, detail) = (self.host.borrow(), self.detail.borrow());
+        let (host, detail, asked) = (self.host.borrow(), self.detail.borrow(), self.asked.borrow());
         let path_query = self.uri.path_and_query();
         let record = AccessRecord {
             id: self.id,
@@ -177,7 +177,8 @@ impl Exchange {
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
             took,
-            upstream: self.target.get().map(|target| target.upstream.name()),
+            upstream: asked.as_ref().map(|asked| asked.target.upstream.name()),
+            upstream_address: asked.as_ref().and_then(Asked::member).map(|member| &*member.authority),
             first_byte: self.first_byte.get(),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             upgraded: self.is_tunnel.get(),
@@ -191,6 +192,38 @@ impl Exchange {
         // A tunnel's hours are no time to answer: its handshake counts.
         let answered_in = self.first_byte.get().filter(|_| self.is_tunnel.get()).unwrap_or(took);
         metrics.record(self.core.index, self.status.get(), answered_in, self.bytes_in.get(), self.bytes_out.get());
+    }
+
+    /// Whether its connection to the upstream serves nobody else.
+    pub fn is_private(&self) -> bool {
+        self.asked.borrow().as_ref().is_some_and(|asked| asked.target.is_private())
+    }
+
+    /// It is to be forwarded there.
+    pub fn leads_to(&self, target: &Arc<Target>) {
+        self.turn_to(target, None);
+    }
+
+    /// It goes to this member now, and no longer to the one before.
+    pub fn ask(&self, target: &Arc<Target>, lane: usize) {
+        self.turn_to(target, Some(lane));
+    }
+
+    fn turn_to(&self, target: &Arc<Target>, lane: Option<usize>) {
+        let mut asked = self.asked.borrow_mut();
+        let core = self.core.index;
+        match asked.as_mut().filter(|asked| Arc::ptr_eq(&asked.target, target)) {
+            Some(same) if same.lane == lane => {}
+            Some(same) => {
+                same.leave(core);
+                same.lane = lane;
+                same.enter(core);
+            }
+            None => {
+                asked.as_ref().inspect(|before| before.leave(core));
+                asked.insert(Asked { target: Arc::clone(target), lane }).enter(core);
+            }
+        }
     }
 
     /// The request's body was read to its end, or there is none.
@@ -215,7 +248,28 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.core.leave(self.key.get());
         self.record();
+        self.asked.borrow().as_ref().inspect(|asked| asked.leave(self.core.index));
         self.connection.stream_ended(&self.core);
+    }
+}
+
+/// Where an exchange was forwarded, and by which lane.
+struct Asked {
+    target: Arc<Target>,
+    lane: Option<usize>,
+}
+
+impl Asked {
+    fn member(&self) -> Option<&Arc<Member>> {
+        self.target.lanes.get(self.lane?).map(|lane| &lane.member)
+    }
+
+    fn enter(&self, core: usize) {
+        self.member().inspect(|member| member.metrics.asked(core));
+    }
+
+    fn leave(&self, core: usize) {
+        self.member().inspect(|member| member.metrics.ended(core));
     }
 }
 

@@ -14,11 +14,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
-use super::announce::greeting;
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
 use super::exchange::{Exchange, On};
@@ -28,19 +24,12 @@ use super::grpc;
 use super::headers::{self, Outgoing};
 use super::repeat::{can_repeat, copy_for, is_broken, was_never_looked_at, with_body};
 use super::respond::{self, Audience};
+use super::search::{Found, Search};
 use super::tunnel;
 use super::websocket::Asked;
-use crate::model::{PathPattern, Refusal};
-use crate::snapshot::Route;
-use crate::upstream::{
-    HoldError, Multiplexed, Protocol, Seat, Sender, Target, Turn, UpstreamError, connect, http2_fault,
-};
-
-/// Bytes of an answer's head that are read: Calibre's Kobo sync sends 100 KiB.
-const MOST_ANSWER_HEAD: usize = 256 * 1024;
-
-/// Fields of an answer's head.
-const MOST_ANSWER_FIELDS: usize = 1_000;
+use crate::model::Refusal;
+use crate::snapshot::{Rewrite, Route};
+use crate::upstream::{Protocol, Target, http2_fault};
 
 /// How often a request is sent again that the upstream says it never looked at.
 const MOST_REPEATS: u32 = 2;
@@ -67,13 +56,13 @@ pub fn prepare(
     mut parts: Parts,
     body: Incoming,
     host: HeaderValue,
-    strip: Option<&PathPattern>,
+    rewrite: Option<Rewrite<'_>>,
 ) -> Result<Request<RequestBody>, Refused> {
     let Journey { exchange, route, target, believed, audience: _, upgrade } = journey;
-    let _ = exchange.target.set(Arc::clone(target));
+    exchange.leads_to(target);
     check_loop(exchange, &parts)?;
     check_length(route, &parts)?;
-    let uri = upstream_uri(&parts.uri, strip)?;
+    let uri = upstream_uri(&parts.uri, rewrite)?;
     let may_be_http2 = target.may_speak_http2();
     if may_be_http2 && grpc::is_call(parts.version, &parts.headers) {
         exchange.upload.converses(route.idle);
@@ -107,7 +96,7 @@ pub fn prepare(
 /// Sends a request and gives the upstream's answer, or a refusal.
 pub async fn forward(mut journey: Journey, request: Request<RequestBody>) -> Response<ResponseBody> {
     let outcome = match send(&journey, request).await {
-        Ok((response, sender)) => answer(&mut journey, response, sender),
+        Ok((response, lease)) => answer(&mut journey, response, lease),
         Err(refused) => Err(refused),
     };
     outcome.unwrap_or_else(|(refusal, why)| {
@@ -141,11 +130,11 @@ pub(super) fn check_length(route: &Route, parts: &Parts) -> Result<(), Refused> 
     }
 }
 
-/// The target to send: path and query byte for byte, minus the prefix where the rule says `strip`.
-pub(super) fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri, Refused> {
+/// The target to send: path and query byte for byte, but for what the rule takes away or replaces.
+pub(super) fn upstream_uri(uri: &Uri, rewrite: Option<Rewrite<'_>>) -> Result<Uri, Refused> {
     let wrong = |_| (Refusal::BadRequest, Cow::from("a target that cannot be sent on"));
     let written = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let Some(pattern) = strip else {
+    let Some(Rewrite { pattern, with }) = rewrite else {
         return match uri.path_and_query() {
             // `http://host#fragment` has a path of no bytes that is shown as `/`: it must be written as one as well.
             Some(_) if written == "/" => Ok(Uri::from_static("/")),
@@ -157,51 +146,45 @@ pub(super) fn upstream_uri(uri: &Uri, strip: Option<&PathPattern>) -> Result<Uri
             _ => format!("/{written}").parse().map_err(wrong),
         };
     };
-    match written.strip_prefix(pattern.base()) {
-        Some(rest) if rest.starts_with('/') => rest.parse().map_err(wrong),
-        Some(rest) if rest.is_empty() || rest.starts_with('?') => format!("/{rest}").parse().map_err(wrong),
-        _ => Err((Refusal::BadPath, "the prefix to strip is spelled in another way than the rule spells it".into())),
+    match pattern.replaced(written, with) {
+        Some(path) => path.parse().map_err(wrong),
+        None => {
+            Err((Refusal::BadPath, "the prefix to replace is spelled in another way than the rule spells it".into()))
+        }
     }
 }
 
-/// Sends a request, on a pooled connection if there is one.
-async fn send(
-    journey: &Journey,
-    mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Sender<RequestBody>), Refused> {
+/// Sends a request, on a pooled connection if there is one; to another member where one fails and that is safe.
+async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Lease), Refused> {
     let Journey { exchange, route, target, .. } = journey;
     let kept = request.body().kept();
+    let is_websocket = journey.upgrade.is_some();
+    let mut search = Search::new(exchange, target, journey.believed.client, is_websocket);
     let (mut is_pool_tried, mut repeats) = (false, 0);
     loop {
-        let pooled = match &journey.upgrade {
-            None if !is_pool_tried => exchange.core.pool.take(target.id),
-            _ => None,
-        };
-        let is_reused = pooled.is_some();
-        // The rare cases are boxed: their futures are several times the size of all the rest.
-        let mut sender = match pooled {
-            Some(sender) => sender,
-            None if journey.upgrade.is_none() => Box::pin(open(exchange, target, Protocol::Http2)).await?,
-            None => Box::pin(open_for_websocket(exchange, target)).await?,
-        };
-        take_form(&mut request, sender.protocol(), target.tls.is_some())?;
+        let Found { mut sender, is_reused } = search.next(is_pool_tried).await?;
+        let (lane, is_tls) = search.lane().map_or((0, false), |lane| (lane.id, lane.tls.is_some()));
+        take_form(&mut request, sender.protocol(), is_tls)?;
         if let Some(asked) = &journey.upgrade {
             asked.take_form(&mut request, sender.protocol());
         }
-        let copy = copy_for(&request, &sender, is_reused);
+        let copy = copy_for(&request, &sender, is_reused || search.has_others());
         let sent = sender.try_send(request);
         let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
             sender.retire();
-            return Err(silent(route, target));
+            return Err(silent(route, &search));
         };
         let error = match outcome {
             Ok(response) => {
                 kept.inspect(|kept| kept.forget());
-                return Ok((response, sender));
+                return Ok((response, Lease { sender, lane }));
             }
             Err(mut failed) => match failed.take_message() {
-                Some(unsent) if is_reused => {
+                Some(unsent) if is_reused || search.has_others() => {
                     request = unsent;
+                    if !is_reused {
+                        search.hung_up(format!("{}: closed before it took a request", search.place()));
+                    }
                     continue;
                 }
                 _ => failed.into_error(),
@@ -215,34 +198,24 @@ async fn send(
                     repeats += 1;
                     with_body(copy, kept.as_ref())
                 }
-                Protocol::Http2 => (is_reused && can_repeat(&copy, kept.as_ref()) && is_broken(&error)).then_some(copy),
+                Protocol::Http2 => {
+                    let may_be = is_reused || search.has_others();
+                    (may_be && can_repeat(&copy, kept.as_ref()) && is_broken(&error)).then_some(copy)
+                }
             },
             _ => None,
         };
         match again {
             Some(copy) => {
                 request = *copy;
-                is_pool_tried = repeats == 0;
+                is_pool_tried = repeats == 0 && is_reused;
+                if !is_reused && repeats == 0 {
+                    search.hung_up(format!("{}: {error}", search.place()));
+                }
             }
-            None => return Err(explain(exchange, target, &error, sender.spoke_nonsense())),
+            None => return Err(explain(exchange, &search, &error, sender.spoke_nonsense())),
         }
     }
-}
-
-/// A connection for a WebSocket: a place on a shared one whose upstream takes WebSockets as streams, else a whole one that
-/// speaks HTTP/1.1. Always fresh in the latter case: nothing that was said on it before can be in the way.
-async fn open_for_websocket(exchange: &Exchange, target: &Arc<Target>) -> Result<Sender<RequestBody>, Refused> {
-    if target.may_speak_http2() {
-        let sender = match exchange.core.pool.take_seat(target.id) {
-            Some(seat) => Sender::Http2(seat),
-            None => open(exchange, target, Protocol::Http2).await?,
-        };
-        match &sender {
-            Sender::Http2(seat) if !seat.connection().takes_websockets().await => {}
-            _ => return Ok(sender),
-        }
-    }
-    open(exchange, target, Protocol::Http1).await
 }
 
 /// Waits for the head of the answer, `idle` at most.
@@ -263,104 +236,14 @@ async fn within_idle<F: Future>(exchange: &Exchange, idle: Duration, sent: F) ->
     outcome
 }
 
-fn silent(route: &Route, target: &Target) -> Refused {
-    target.upstream.metrics.failed(Refusal::UpstreamTimeout);
+fn silent(route: &Route, search: &Search<'_>) -> Refused {
+    search.upstream().metrics.failed(Refusal::UpstreamTimeout);
     let limit = crate::model::show_duration(route.idle);
-    (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", target.upstream.key.endpoint).into())
-}
-
-/// A fresh connection; where the upstream is away and `hold` says so, as soon as it is back.
-async fn open(exchange: &Exchange, target: &Arc<Target>, most: Protocol) -> Result<Sender<RequestBody>, Refused> {
-    let upstream = &target.upstream;
-    let deadline = upstream.key.hold.map(|hold| Instant::now() + hold);
-    loop {
-        if let Some(deadline) = deadline
-            && upstream.hold.is_away()
-        {
-            held(target, deadline).await?;
-        }
-        let error = match fresh(exchange, target, most).await {
-            Ok(sender) => return Ok(sender),
-            Err(error) => error,
-        };
-        upstream.metrics.failed(error.refusal);
-        match deadline {
-            Some(deadline) if error.is_away => held(target, deadline).await?,
-            _ => return Err((error.refusal, error.detail.into())),
-        }
-    }
-}
-
-async fn held(target: &Arc<Target>, deadline: Instant) -> Result<(), Refused> {
-    let endpoint = &target.upstream.key.endpoint;
-    target.wait_until_back(deadline).await.map_err(|why| {
-        target.upstream.metrics.failed(Refusal::UpstreamHeld);
-        let why = match why {
-            HoldError::Expired => format!("{endpoint}: away for longer than `hold`"),
-            HoldError::Full => format!("{endpoint}: away, and too many requests wait for it already"),
-        };
-        (Refusal::UpstreamHeld, why.into())
-    })
-}
-
-/// One fresh connection. Where it may be shared, the first who needs one opens it and the others wait for it.
-async fn fresh(exchange: &Exchange, target: &Target, most: Protocol) -> Result<Sender<RequestBody>, UpstreamError> {
-    let pool = &exchange.core.pool;
-    let mut opener = None;
-    while most == Protocol::Http2 && target.may_speak_http2() && !target.is_private() {
-        match pool.turn(target.id) {
-            Turn::Ours(ours) => opener = Some(ours),
-            Turn::Others(opening) if opening.ended().await => match pool.take_seat(target.id) {
-                Some(seat) => return Ok(Sender::Http2(seat)),
-                None => continue,
-            },
-            // It failed, or the upstream speaks HTTP/1.1 only: each for himself.
-            Turn::Others(_) => {}
-        }
-        break;
-    }
-    let broken = |error: hyper::Error| UpstreamError {
-        refusal: Refusal::UpstreamClosed,
-        detail: format!("{}: {error}", target.upstream.key.endpoint),
-        is_away: false,
-    };
-    match connect(target, most, Some(&greeting(exchange, target))).await? {
-        (stream, Protocol::Http1) => {
-            drop(opener);
-            http1_over(stream).await.map(Sender::Http1).map_err(broken)
-        }
-        (stream, Protocol::Http2) => {
-            let connection = Multiplexed::begin(stream).await.map_err(broken)?;
-            Ok(Sender::Http2(match opener {
-                Some(opener) => opener.share(connection),
-                None => {
-                    let seat = Seat::on(&connection);
-                    if !target.is_private() {
-                        pool.share(target.id, connection);
-                    }
-                    seat
-                }
-            }))
-        }
-    }
-}
-
-async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<http1::SendRequest<RequestBody>> {
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(MOST_ANSWER_FIELDS)
-        .max_header_size(MOST_ANSWER_HEAD)
-        .max_buf_size(MOST_ANSWER_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    tokio::task::spawn_local(async move {
-        // How a connection ends is told by the exchange on it; an idle one may end as it likes.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(sender)
+    (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", search.place()).into())
 }
 
 /// Why a request that was sent got no answer.
-fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error, is_no_http2: bool) -> Refused {
+fn explain(exchange: &Exchange, search: &Search<'_>, error: &hyper::Error, is_no_http2: bool) -> Refused {
     if let Some(refusal) = exchange.refusal.get() {
         return (refusal, "the upload was ended here".into());
     }
@@ -373,19 +256,19 @@ fn explain(exchange: &Exchange, target: &Target, error: &hyper::Error, is_no_htt
     let is_no_http2 = is_no_http2 || fault.is_some_and(h2::Error::is_library);
     let is_nonsense = error.is_parse() || is_no_http2;
     let refusal = if is_nonsense { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
-    target.upstream.metrics.failed(refusal);
+    search.upstream().metrics.failed(refusal);
     let cause = match is_no_http2 {
         true => ": what it says is not HTTP/2".to_owned(),
         false => std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default(),
     };
-    (refusal, format!("{}: {error}{cause}", target.upstream.key.endpoint).into())
+    (refusal, format!("{}: {error}{cause}", search.place()).into())
 }
 
 /// The upstream's answer, on its way to the client.
 fn answer(
     journey: &mut Journey,
     mut response: Response<Incoming>,
-    sender: Sender<RequestBody>,
+    lease: Lease,
 ) -> Result<Response<ResponseBody>, Refused> {
     let upgrade = journey.upgrade.take();
     let Journey { exchange, route, target, believed, .. } = journey;
@@ -401,7 +284,7 @@ fn answer(
         }
         None => None,
         Some(asked) => {
-            let agreed = asked.is_agreed(&response, sender.protocol());
+            let agreed = asked.is_agreed(&response, lease.sender.protocol());
             let is_agreed = agreed.inspect_err(|(refusal, _)| target.upstream.metrics.failed(*refusal))?;
             is_agreed.then_some((asked, hyper::upgrade::on(&mut response)))
         }
@@ -414,13 +297,12 @@ fn answer(
     if let Some((asked, upstream)) = upgrade {
         asked.agree(&mut head.status, &mut head.headers);
         exchange.status.set(head.status.as_u16());
-        tunnel::open(exchange, route, asked.client, upstream, sender);
+        tunnel::open(exchange, route, asked.client, upstream, lease.sender);
         return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
     }
     if exchange.wish.get().is_some_and(|wish| wish.answer()) {
         // Whether the client sends its body now is its own guess; nobody could tell it from the next request.
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let lease = Lease { sender, target: target.id };
     Ok(Response::from_parts(head, ResponseBody::upstream(body, lease, exchange)))
 }

@@ -26,6 +26,7 @@ mod request;
 mod respond;
 mod room;
 mod sealing;
+mod search;
 mod trailers;
 mod tunnel;
 mod websocket;

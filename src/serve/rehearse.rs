@@ -116,12 +116,12 @@ fn go<'s>(
         Verdict::Redirect(Action::Redirect { location, status }) => End::Redirected(*status, location.clone()),
         Verdict::Redirect(_) => return Err((Refusal::Internal, "".into())),
         Verdict::Answer(answer) => End::Answered(answer),
-        Verdict::Forward(target, strip) => {
+        Verdict::Forward(target, rewrite) => {
             let (Some(route), Some(host)) = (decision.route, examined.host_header) else {
                 return Err((Refusal::NoRoute, "".into()));
             };
             check_length(route, &parts)?;
-            let uri = upstream_uri(&parts.uri, strip)?;
+            let uri = upstream_uri(&parts.uri, rewrite)?;
             let is_websocket = headers::asks_for_websocket(&parts.method, parts.version, &parts.headers);
             let via = target.upstream.key.via.then(|| Via::new(asked.via));
             let outgoing = Outgoing {

@@ -17,6 +17,7 @@ use super::respond::{self, Audience};
 use super::websocket;
 use crate::model::{Client, Refusal};
 use crate::snapshot::{Action, CHALLENGE_PATH, Decision, Facts, Listener, Mode, Snapshot, Verdict, decide};
+use crate::upstream::Target;
 
 /// What becomes of a request.
 pub enum Handled {
@@ -90,7 +91,7 @@ fn decided(
         }
         Verdict::Redirect(_) => return Err((Refusal::Internal, None)),
         Verdict::Answer(answer) => respond::fixed(exchange, answer, &parts.method),
-        Verdict::Forward(target, strip) => {
+        Verdict::Forward(target, rewrite) => {
             let (Some(route), Some(host)) = (decision.route, host_header) else { return Err((Refusal::NoRoute, None)) };
             // The journey holds its route, not the snapshot: a long answer must not keep an old one alive.
             let journey = Journey {
@@ -101,7 +102,7 @@ fn decided(
                 audience,
                 upgrade,
             };
-            let request = forward::prepare(&journey, parts, body, host, strip).map_err(told)?;
+            let request = forward::prepare(&journey, parts, body, host, rewrite).map_err(told)?;
             return Ok(Handled::Forwarded(journey, request));
         }
     };
@@ -210,10 +211,29 @@ pub(super) fn https_location(host: &str, port: u16, uri: &http::Uri) -> Option<H
 /// Whether an exchange that began under another snapshot would still be let in, to the same route, under this one.
 pub fn still_stands(snapshot: &Snapshot, exchange: &Exchange) -> bool {
     let Some(route) = exchange.route.get() else { return true };
-    let listener = listener_of(snapshot, &exchange.connection);
+    decided_again(snapshot, exchange, |decision| {
+        let is_refused = matches!(decision.verdict, Verdict::Refuse(_));
+        !is_refused && decision.route.is_some_and(|now| now.name == route.name)
+    })
+}
+
+/// Where the snapshot in force forwards an exchange that began under this one or another: to the same route's target, as it
+/// is by now.
+pub fn target_now(exchange: &Exchange) -> Option<Arc<Target>> {
+    let route = exchange.route.get()?;
+    let snapshot = exchange.core.cell.load();
+    decided_again(&snapshot, exchange, |decision| match decision.verdict {
+        Verdict::Forward(target, _) if decision.route.is_some_and(|now| now.name == route.name) => {
+            Some(Arc::clone(target))
+        }
+        _ => None,
+    })
+}
+
+fn decided_again<T>(snapshot: &Snapshot, exchange: &Exchange, read: impl FnOnce(&Decision<'_>) -> T) -> T {
     let host = exchange.host.borrow();
     let facts = Facts {
-        listener,
+        listener: listener_of(snapshot, &exchange.connection),
         peer: exchange.source(),
         client: exchange.client.get(),
         host: &host,
@@ -221,7 +241,5 @@ pub fn still_stands(snapshot: &Snapshot, exchange: &Exchange) -> bool {
         // The connection was judged when it was made; a certificate that is renewed takes nothing away.
         is_covered: true,
     };
-    let decision = decide(snapshot, &facts);
-    let is_refused = matches!(decision.verdict, Verdict::Refuse(_));
-    !is_refused && decision.route.is_some_and(|now| now.name == route.name)
+    read(&decide(snapshot, &facts))
 }

@@ -1,28 +1,24 @@
 //! As written -> as served. Pure but for reading the `ca` files of upstreams; what the previous snapshot serves unchanged
 //! (upstreams with their state, targets with their pools, counters) is carried over.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use rustls::ClientConfig;
 
 use super::Snapshot;
 use super::door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
 use super::quota::Quota;
 use super::route::{Action, Answer, Edits, PathRule, Route};
 use super::table::RouteTable;
-use crate::cert::{CertTable, SystemRoots, client_config};
-use crate::config::{
-    ActionSpec, AllowEntry, AllowSpec, Config, DoorSpec, HeaderEdits, PathSpec, RouteSpec, TargetSpec, ToSpec,
-    TrustSpec, VerifySpec,
-};
-use crate::model::{AccessList, HostPattern, NetworkSet, Scheme};
+use super::targets::Targets;
+use crate::cert::{CertTable, SystemRoots};
+use crate::config::{ActionSpec, AllowEntry, AllowSpec, Config, DoorSpec, HeaderEdits, PathSpec, RouteSpec, TrustSpec};
+use crate::model::{AccessList, HostPattern, NetworkSet};
 use crate::telemetry::Metrics;
-use crate::upstream::{Target, TargetTls, Upstream, UpstreamKey};
+use crate::upstream::Target;
 
 /// Silence allowed on either side of an exchange, unless the route says `idle`.
 const IDLE: Duration = Duration::from_secs(600);
@@ -62,6 +58,7 @@ pub fn compile(parts: Parts<'_>) -> Snapshot {
             spec.allow.as_ref().map_or_else(|| allow_file.clone(), |a| allow(a, AllowPlace::Metrics, &networks));
         (spec.listen.value, readers)
     });
+    let targets = targets.into_used();
     Snapshot {
         generation,
         listeners: config.doors.iter().flat_map(|spec| listeners(spec, &networks)).collect(),
@@ -73,9 +70,18 @@ pub fn compile(parts: Parts<'_>) -> Snapshot {
         access_log: config.log.access,
         drain: config.drain,
         limits: config.limits,
-        targets: targets.into_used(),
+        lanes: lane_ids(&targets),
+        targets,
         networks,
     }
+}
+
+/// Sorted, so that the sweepers of pools find one quickly.
+fn lane_ids(targets: &[Arc<Target>]) -> Vec<u64> {
+    let mut ids: Vec<u64> = targets.iter().flat_map(|target| &target.lanes).map(|lane| lane.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 fn allow(spec: &AllowSpec, place: AllowPlace, networks: &NetworkSet) -> Allow {
@@ -141,10 +147,11 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         log_query,
         headers,
         paths,
+        schemes,
     } = spec;
     let local = match host {
         HostPattern::Exact(name) => Some(name.as_str()),
-        HostPattern::Wildcard(_) | HostPattern::Any => None,
+        HostPattern::Wildcard(_) | HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => None,
     };
     let paths: Vec<PathRule> =
         paths.iter().map(|path| path_rule(path, &name.value, local, networks, targets)).collect();
@@ -160,6 +167,7 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         number: number_of(&name.value),
         guards_paths: paths.iter().any(|rule| rule.allow.is_some()),
         paths,
+        schemes: *schemes,
         max_body: *max_body,
         idle: idle.unwrap_or(IDLE),
         idle_tunnel: idle.unwrap_or(IDLE_TUNNEL),
@@ -199,9 +207,10 @@ fn path_rule(
         allow: allow_spec.as_ref().map(|spec| allow(spec, place(), networks)),
         quota: Quota::of(quota, &place()),
         action: match action {
-            ActionSpec::Forward { to, strip } => {
-                Action::Forward { target: to.as_ref().map(|to| targets.find(to, route, local)), strip: *strip }
-            }
+            ActionSpec::Forward { to, replace } => Action::Forward {
+                target: to.as_ref().map(|to| targets.find(to, route, local)),
+                replace: replace.clone(),
+            },
             ActionSpec::Redirect { location, status } => {
                 Action::Redirect { location: location.clone(), status: status_code(*status) }
             }
@@ -222,142 +231,4 @@ fn path_rule(
 fn status_code(status: u16) -> StatusCode {
     // The check admits 200..=599 only.
     StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
-}
-
-/// Makes targets, one per (upstream, TLS name), the same ones as before where nothing changed.
-struct Targets<'a> {
-    written: HashMap<&'a str, &'a TargetSpec>,
-    metrics: &'a Metrics,
-    roots: &'a SystemRoots,
-    upstreams: HashMap<UpstreamKey, Arc<Upstream>>,
-    before: HashMap<TargetKey, Arc<Target>>,
-    used: HashMap<TargetKey, Arc<Target>>,
-    configs: HashMap<ConfigKey, Result<Arc<ClientConfig>, String>>,
-}
-
-/// The bytes of a `ca` file: a new file under the old name makes a new target.
-type Trusted = Arc<[u8]>;
-
-/// How certificates are judged, whether HTTP/2 is offered, what is trusted.
-type ConfigKey = (VerifySpec, bool, Option<Trusted>);
-
-type TargetKey = (UpstreamKey, Option<Arc<str>>, Option<Trusted>);
-
-impl<'a> Targets<'a> {
-    fn new(config: &'a Config, previous: Option<&Snapshot>, metrics: &'a Metrics, roots: &'a SystemRoots) -> Self {
-        let mut targets = Targets {
-            written: config.upstreams.iter().map(|spec| (&*spec.name.value, &spec.target)).collect(),
-            metrics,
-            roots,
-            upstreams: HashMap::new(),
-            before: HashMap::new(),
-            used: HashMap::new(),
-            configs: HashMap::new(),
-        };
-        for target in previous.iter().flat_map(|snapshot| &snapshot.targets) {
-            let key = target.upstream.key.clone();
-            targets.upstreams.insert(key.clone(), Arc::clone(&target.upstream));
-            if let Some(tls) = &target.tls {
-                let trusted = tls.trusted.clone();
-                if tls.config.is_ok() {
-                    targets.configs.insert((key.verify.clone(), key.http2, trusted.clone()), tls.config.clone());
-                    targets.before.insert((key, Some(tls.name.to_str().into()), trusted), Arc::clone(target));
-                }
-            } else {
-                targets.before.insert((key, None, None), Arc::clone(target));
-            }
-        }
-        targets
-    }
-
-    /// The target for a `to`. An address written in a route makes an upstream named like the route.
-    fn find(&mut self, to: &ToSpec, route: &Arc<str>, local: Option<&str>) -> Arc<Target> {
-        match to {
-            ToSpec::Address(spec) => self.intern(spec, Arc::clone(route), local),
-            ToSpec::Upstream(name) => match self.written.get(&*name.value).copied() {
-                Some(spec) => self.intern(spec, Arc::clone(&name.value), local),
-                // The check refuses a name that is not there.
-                None => unreachable_target(&name.value, self.metrics),
-            },
-        }
-    }
-
-    fn intern(&mut self, spec: &TargetSpec, name: Arc<str>, local: Option<&str>) -> Arc<Target> {
-        let TargetSpec { to, tls_name, verify, hold, http2, proxy_protocol, via } = spec;
-        let endpoint = to.value.clone();
-        let key = UpstreamKey {
-            name,
-            endpoint: endpoint.clone(),
-            verify: verify.clone(),
-            hold: hold.as_ref().map(|hold| hold.value),
-            http2: *http2,
-            proxy_protocol: *proxy_protocol,
-            via: *via,
-        };
-        let tls = (endpoint.scheme == Scheme::Https)
-            .then(|| Target::server_name(tls_name.as_ref().map(|name| name.value.as_str()).or(local), &endpoint))
-            .flatten();
-        let trusted: Option<Trusted> = match (&tls, verify) {
-            (Some(_), VerifySpec::Ca(path)) => Some(std::fs::read(path).unwrap_or_default().into()),
-            _ => None,
-        };
-        let target_key: TargetKey = (key.clone(), tls.as_ref().map(|name| name.to_str().into()), trusted.clone());
-        if let Some(target) = self.used.get(&target_key) {
-            return Arc::clone(target);
-        }
-        let target = match self.before.remove(&target_key) {
-            Some(target) => target,
-            None => {
-                let upstream = self.upstream(key);
-                let tls =
-                    tls.map(|name| TargetTls { name, config: self.config(verify, *http2, trusted.clone()), trusted });
-                Arc::new(Target::new(upstream, tls))
-            }
-        };
-        self.used.insert(target_key, Arc::clone(&target));
-        target
-    }
-
-    fn upstream(&mut self, key: UpstreamKey) -> Arc<Upstream> {
-        let metrics = self.metrics;
-        let made = self
-            .upstreams
-            .entry(key)
-            .or_insert_with_key(|key| Arc::new(Upstream::new(key.clone(), metrics.upstream(&key.name))));
-        Arc::clone(made)
-    }
-
-    fn config(
-        &mut self,
-        verify: &VerifySpec,
-        http2: bool,
-        trusted: Option<Trusted>,
-    ) -> Result<Arc<ClientConfig>, String> {
-        let roots = self.roots;
-        let offered: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
-        let make = || client_config(verify, roots, offered).map_err(|error| error.to_string());
-        self.configs.entry((verify.clone(), http2, trusted)).or_insert_with(make).clone()
-    }
-
-    fn into_used(self) -> Vec<Arc<Target>> {
-        self.used.into_values().collect()
-    }
-}
-
-fn unreachable_target(name: &Arc<str>, metrics: &Metrics) -> Arc<Target> {
-    let endpoint = crate::model::Endpoint {
-        scheme: Scheme::Http,
-        host: crate::model::EndpointHost::Ip(std::net::Ipv4Addr::UNSPECIFIED.into()),
-        port: 0,
-    };
-    let key = UpstreamKey {
-        name: Arc::clone(name),
-        endpoint,
-        verify: VerifySpec::System,
-        hold: None,
-        http2: false,
-        proxy_protocol: None,
-        via: true,
-    };
-    Arc::new(Target::new(Arc::new(Upstream::new(key, metrics.upstream(name))), None))
 }

@@ -9,9 +9,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Snapshot;
-use super::door::{Allow, Listener, Mode};
+use super::door::{Allow, Listener, Mode, Trust};
 use super::quota::{Bounds, bounds};
 use super::route::{Action, Answer, PathRule, Route};
+use crate::config::Schemes;
 use crate::model::{Client, PathPattern, Refusal, is_ambiguous, normalise};
 use crate::upstream::Target;
 
@@ -58,8 +59,17 @@ pub enum Verdict<'a> {
     Redirect(&'a Action),
     /// The path has a fixed answer.
     Answer(&'a Answer),
-    /// The request is forwarded, minus this prefix if any.
-    Forward(&'a Arc<Target>, Option<&'a PathPattern>),
+    /// The request is forwarded, with its path rewritten if so.
+    Forward(&'a Arc<Target>, Option<Rewrite<'a>>),
+}
+
+/// How a path is changed on its way to the upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Rewrite<'a> {
+    /// What matched.
+    pub pattern: &'a PathPattern,
+    /// What stands in place of its literal part; empty: nothing.
+    pub with: &'a str,
 }
 
 /// Decides one request. Pure: no clock, no counter, no log.
@@ -79,32 +89,47 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     {
         return Decision { allow: spelled, ..outcome(Verdict::Refuse(Refusal::AccessDenied)) };
     }
-    if let Mode::Redirect(port) = facts.listener.mode {
+    let schemes = route.map(|route| route.schemes).unwrap_or_default();
+    if let (Mode::Redirect(port), Schemes::AsTheDoor) = (facts.listener.mode, schemes) {
         return outcome(Verdict::ToHttps(port));
     }
     if !facts.is_covered && !door.trust.believes(facts.peer) {
         return outcome(Verdict::Refuse(Refusal::Misdirected));
     }
-    let Some(route) = route else { return outcome(Verdict::Refuse(Refusal::NoRoute)) };
+    let Some(route) = route.filter(|_| is_served_here(schemes, facts.listener)) else {
+        return outcome(Verdict::Refuse(Refusal::NoRoute));
+    };
     if route.guards_paths && is_ambiguous(facts.path) {
         return outcome(Verdict::Refuse(Refusal::BadPath));
     }
     Decision { bounds: bounds(snapshot, facts.listener, route, rule), ..outcome(act(route, rule)) }
 }
 
+/// Whether a route that minds about schemes is served by a listener. One that speaks cleartext behind a gateway that it
+/// believes is the gateway's business.
+fn is_served_here(schemes: Schemes, listener: &Listener) -> bool {
+    match (schemes, listener.mode) {
+        (Schemes::AsTheDoor | Schemes::Both, _) | (Schemes::HttpsOnly, Mode::Tls) => true,
+        (Schemes::HttpsOnly, Mode::Plain) => listener.door.trust != Trust::Nobody,
+        (Schemes::HttpsOnly, Mode::Redirect(_)) => false,
+        (Schemes::HttpOnly, mode) => mode != Mode::Tls,
+    }
+}
+
 fn act<'a>(route: &'a Route, rule: Option<&'a PathRule>) -> Verdict<'a> {
-    let (target, strip) = match rule {
+    let (target, rewrite) = match rule {
         None => (route.target.as_ref(), None),
         Some(rule) => match &rule.action {
             Action::Answer(answer) => return Verdict::Answer(answer),
             action @ Action::Redirect { .. } => return Verdict::Redirect(action),
-            Action::Forward { target, strip } => {
-                (target.as_ref().or(route.target.as_ref()), strip.then_some(&rule.pattern))
+            Action::Forward { target, replace } => {
+                let rewrite = replace.as_deref().map(|with| Rewrite { pattern: &rule.pattern, with });
+                (target.as_ref().or(route.target.as_ref()), rewrite)
             }
         },
     };
     match target {
-        Some(target) => Verdict::Forward(target, strip),
+        Some(target) => Verdict::Forward(target, rewrite),
         None => Verdict::Refuse(Refusal::NoRoute),
     }
 }
@@ -131,3 +156,6 @@ fn rule_as_spelled<'a>(route: Option<&'a Arc<Route>>, path: &str, matching: &Cow
         Cow::Owned(_) => route.filter(|route| route.guards_paths)?.rule(path)?.allow.as_ref(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,6 +121,7 @@ fn is_same(a: &Route, b: &Route) -> bool {
         && a.quota == b.quota
         && a.paths.len() == b.paths.len()
         && a.paths.iter().zip(&b.paths).all(|(a, b)| is_same_rule(a, b))
+        && a.schemes == b.schemes
         && (a.max_body, a.idle, a.idle_tunnel, &a.hsts, a.log_query)
             == (b.max_body, b.idle, b.idle_tunnel, &b.hsts, b.log_query)
         && a.request_edits == b.request_edits
@@ -128,12 +129,15 @@ fn is_same(a: &Route, b: &Route) -> bool {
 }
 
 fn is_same_target(a: Option<&Arc<Target>>, b: Option<&Arc<Target>>) -> bool {
-    a.map(|target| target.id) == b.map(|target| target.id)
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
 }
 
 fn is_same_rule(a: &PathRule, b: &PathRule) -> bool {
     let acts_the_same = match (&a.action, &b.action) {
-        (Action::Forward { target: a, strip: x }, Action::Forward { target: b, strip: y }) => {
+        (Action::Forward { target: a, replace: x }, Action::Forward { target: b, replace: y }) => {
             x == y && is_same_target(a.as_ref(), b.as_ref())
         }
         (Action::Redirect { location: a, status: x }, Action::Redirect { location: b, status: y }) => a == b && x == y,

@@ -1,11 +1,12 @@
 //! Doors as served: addresses, whom they let in, whom they believe.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::quota::Quota;
-use crate::model::{AccessList, Client};
+pub use super::trust::{Mode, Trust};
+use crate::model::AccessList;
 
 /// One address that is listened on.
 #[derive(Clone, Debug)]
@@ -16,17 +17,6 @@ pub struct Listener {
     pub mode: Mode,
     /// Its door.
     pub door: Arc<Door>,
-}
-
-/// What one listener does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// TLS; HTTP/1.1 and HTTP/2 by ALPN.
-    Tls,
-    /// Cleartext HTTP/1.1.
-    Plain,
-    /// Cleartext that only sends people to https, on this port.
-    Redirect(u16),
 }
 
 /// One `[listen.<name>]`.
@@ -46,29 +36,6 @@ pub struct Door {
     pub allow: Option<Allow>,
     /// For routes that say nothing themselves.
     pub quota: Quota,
-}
-
-/// Whose forwarding headers count.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Trust {
-    /// Nobody's.
-    Nobody,
-    /// CF-Connecting-IP from loopback; scheme https.
-    Cloudflared,
-    /// X-Forwarded-* from these peers.
-    Peers(AccessList),
-}
-
-impl Trust {
-    /// Whether this TCP peer is believed.
-    pub fn believes(&self, peer: IpAddr) -> bool {
-        let Some(peer) = Client::at(peer).address() else { return false };
-        match self {
-            Trust::Nobody => false,
-            Trust::Cloudflared => peer.is_loopback(),
-            Trust::Peers(list) => list.contains(peer),
-        }
-    }
 }
 
 /// An `allow` with the place where it was written, so that an answer can name its line. Two are equal if they admit the

@@ -14,6 +14,8 @@ mod route;
 mod route_diff;
 mod spellings;
 mod table;
+mod targets;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ pub use cell::{ChallengeBoard, Publisher, Shown, SnapshotCell};
 pub use challenges::{CHALLENGE_PATH, Challenges, Proof};
 pub use classes::{AddressClass, AddressRange, address_classes};
 pub use compile::{Parts, compile};
-pub use decide::{Decision, Facts, Verdict, decide};
+pub use decide::{Decision, Facts, Rewrite, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
 pub use expect::{Broken, blocks_that_count, broken_promises, is_turned_away};
@@ -64,6 +66,8 @@ pub struct Snapshot {
     pub limits: LimitsSpec,
     /// Every target that some route leads to.
     pub targets: Vec<Arc<Target>>,
+    /// The ids of all their lanes, sorted.
+    pub lanes: Vec<u64>,
 }
 
 impl Snapshot {

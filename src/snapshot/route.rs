@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::door::Allow;
 use super::quota::Quota;
-use crate::config::Origin;
+use crate::config::{Origin, Schemes};
 use crate::model::{HostName, HostPattern, PathMatch, PathPattern};
 use crate::telemetry::RouteMetrics;
 use crate::upstream::Target;
@@ -38,6 +38,8 @@ pub struct Route {
     pub paths: Vec<PathRule>,
     /// Whether some path rule has an `allow`: then the spelling of a path is a matter of security.
     pub guards_paths: bool,
+    /// Over which schemes it is served.
+    pub schemes: Schemes,
     /// Largest request body in bytes.
     pub max_body: Option<u64>,
     /// Silence allowed, on either side.
@@ -87,8 +89,8 @@ pub enum Action {
     Forward {
         /// Where to; absent: the route's own target.
         target: Option<Arc<Target>>,
-        /// Whether the matched part is taken away.
-        strip: bool,
+        /// What stands in place of the matched part; absent: the path goes on as it came.
+        replace: Option<Arc<str>>,
     },
     /// Sends the client elsewhere.
     Redirect {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::door::Allow;
 use super::quota::Quota;
 use super::route::{Action, PathRule, Route};
+use crate::config::Balance;
 use crate::model::{show_duration, show_size};
 use crate::upstream::Target;
 
@@ -29,6 +30,7 @@ pub fn route_changes(before: &Route, after: &Route) -> Vec<String> {
     let hsts = |route: &Route| route.hsts.as_ref().map_or("none".to_owned(), |value| format!("{value:?}"));
     differ("hsts", hsts(before), hsts(after));
     differ("log_query", before.log_query.to_string(), after.log_query.to_string());
+    differ("schemes", format!("{:?}", before.schemes), format!("{:?}", after.schemes));
     if before.request_edits != after.request_edits {
         found.push("headers sent to the upstream".to_owned());
     }
@@ -58,14 +60,28 @@ pub fn leads_to(target: Option<&Arc<Target>>) -> String {
     let Some(target) = target else { return "nowhere".to_owned() };
     let key = &target.upstream.key;
     let hold = key.hold.map(|hold| format!(", hold {}", show_duration(hold))).unwrap_or_default();
-    format!("{} {}{hold}", key.name, key.endpoint)
+    let addresses: Vec<String> = key.endpoints.iter().map(ToString::to_string).collect();
+    let balance = match key.balance {
+        Balance::RoundRobin => "",
+        Balance::LeastRequests => ", least-requests",
+        Balance::Sticky => ", sticky",
+    };
+    match addresses.is_empty() {
+        true => format!("{}, no address now{hold}", key.name),
+        false => format!("{} {}{balance}{hold}", key.name, addresses.join(", ")),
+    }
 }
 
 fn shown_rule(rule: &PathRule) -> String {
     let action = match &rule.action {
-        Action::Forward { target: None, strip } => if *strip { "strip" } else { "as the route" }.to_owned(),
-        Action::Forward { target, strip } => {
-            format!("{}{}", leads_to(target.as_ref()), if *strip { ", strip" } else { "" })
+        Action::Forward { target: None, replace: None } => "as the route".to_owned(),
+        Action::Forward { target, replace } => {
+            let to = target.as_ref().map_or("as the route".to_owned(), |target| leads_to(Some(target)));
+            match replace.as_deref() {
+                None => to,
+                Some("") => format!("{to}, strip"),
+                Some(with) => format!("{to}, as {with}"),
+            }
         }
         Action::Redirect { location, status } => {
             format!("{} to {}", status.as_u16(), String::from_utf8_lossy(location.as_bytes()))

@@ -1,4 +1,5 @@
-//! Host to route: exact, then the longest wildcard, then the catch-all. One hash of the name in the common case.
+//! Host to route: exact, then the longest wildcard, then what only containers write (the longest trailing wildcard, the first
+//! regular expression), then the catch-all. One hash of the name in the common case.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub struct RouteTable {
     local: ByName,
     public: ByName,
     wildcard: ByName,
+    trailing: ByName,
+    regexes: Vec<Arc<Route>>,
     any: Option<Arc<Route>>,
     all: Vec<Arc<Route>>,
 }
@@ -39,6 +42,10 @@ impl RouteTable {
                 HostPattern::Wildcard(suffix) => {
                     table.wildcard.insert(suffix.shared(), Arc::clone(route));
                 }
+                HostPattern::Trailing(head) => {
+                    table.trailing.insert(head.shared(), Arc::clone(route));
+                }
+                HostPattern::Regex(_) => table.regexes.push(Arc::clone(route)),
                 HostPattern::Any => table.any = Some(Arc::clone(route)),
             }
             for name in &route.public {
@@ -67,7 +74,22 @@ impl RouteTable {
                 rest = parent;
             }
         }
-        self.any.as_ref().map(|route| Found { route, is_any: true })
+        let odd = self.find_odd(host).map(|route| Found { route, is_any: false });
+        odd.or_else(|| self.any.as_ref().map(|route| Found { route, is_any: true }))
+    }
+
+    /// What no file has: most tables end here at once.
+    fn find_odd(&self, host: &str) -> Option<&Arc<Route>> {
+        if !self.trailing.is_empty() {
+            let mut head = host;
+            while let Some((shorter, _)) = head.rsplit_once('.') {
+                if let Some(route) = self.trailing.get(shorter) {
+                    return Some(route);
+                }
+                head = shorter;
+            }
+        }
+        self.regexes.iter().find(|route| route.host.matches(host))
     }
 
     /// Every route, in the order of the file.

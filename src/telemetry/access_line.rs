@@ -17,7 +17,8 @@
 //! | `cause`, `detail` | why Doorward answered itself (`x-doorward-error`), and more about it |
 //! | `bytes_in`, `bytes_out` | bytes of the bodies |
 //! | `seconds` | from the request's head to the last byte of the answer |
-//! | `upstream`, `upstream_seconds` | who was asked, and the time until its first byte |
+//! | `upstream`, `upstream_address` | who was asked, and which of its addresses (the last one, if several were) |
+//! | `upstream_seconds` | the time until its first byte |
 //! | `user_agent` | as sent |
 //! | `upgraded` | true for a WebSocket or other upgrade, else left out |
 //! | `aborted` | true when the client or the upstream broke off, else left out |
@@ -71,8 +72,10 @@ pub struct AccessRecord<'a> {
     pub bytes_out: u64,
     /// From the head of the request to the end of the answer.
     pub took: Duration,
-    /// Address of the upstream that was asked.
+    /// Name of the upstream that was asked.
     pub upstream: Option<&'a str>,
+    /// Which of its addresses; the last one, if several were asked.
+    pub upstream_address: Option<&'a str>,
     /// From asking the upstream to the head of its answer.
     pub first_byte: Option<Duration>,
     /// User-Agent as sent.
@@ -193,6 +196,9 @@ pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, r
     if let Some(upstream) = record.upstream {
         json_string(out, json!("upstream"), upstream.as_bytes(), NAME_LIMIT);
     }
+    if let Some(address) = record.upstream_address {
+        json_string(out, json!("upstream_address"), address.as_bytes(), NAME_LIMIT);
+    }
     if let Some(first_byte) = record.first_byte {
         out.extend_from_slice(json!("upstream_seconds"));
         push_seconds(out, first_byte);
@@ -244,6 +250,9 @@ pub(super) fn push_text(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, r
     push_seconds(out, record.took);
     if let Some(upstream) = record.upstream {
         text_field(out, b" upstream=", upstream.as_bytes(), NAME_LIMIT);
+    }
+    if let Some(address) = record.upstream_address {
+        text_field(out, b" upstream_address=", address.as_bytes(), NAME_LIMIT);
     }
     if let Some(first_byte) = record.first_byte {
         out.extend_from_slice(b" upstream_seconds=");

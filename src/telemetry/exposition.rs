@@ -19,6 +19,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
     limited(&mut page, &routes);
     connections(&mut page, metrics, &routes);
     upstreams(&mut page, metrics);
+    members(&mut page, metrics);
     state(&mut page, metrics);
     certificates(&mut page, metrics);
     process(&mut page, metrics);
@@ -213,6 +214,21 @@ fn upstreams(page: &mut Page, metrics: &Metrics) {
     page.family(name, "gauge", "Requests that wait for an upstream to come back.");
     for upstream in upstreams.iter().filter(|upstream| upstream.held() > 0) {
         page.sample(name, &[("upstream", upstream.name())], upstream.held());
+    }
+}
+
+fn members(page: &mut Page, metrics: &Metrics) {
+    let members = metrics.members();
+    let known: Vec<_> = members.iter().filter(|member| member.requests() > 0 || !member.is_up()).collect();
+    let name = "doorward_upstream_address_up";
+    page.family(name, "gauge", "Whether connections to an address of an upstream can be made.");
+    for member in &known {
+        page.sample(name, &[("upstream", member.upstream()), ("address", member.address())], u8::from(member.is_up()));
+    }
+    let name = "doorward_upstream_address_requests_total";
+    page.family(name, "counter", "Requests that went to an address of an upstream.");
+    for member in &known {
+        page.sample(name, &[("upstream", member.upstream()), ("address", member.address())], member.requests());
     }
 }
 

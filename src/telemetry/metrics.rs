@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use crate::model::Refusal;
@@ -12,6 +12,7 @@ use crate::model::Refusal;
 use super::access_log::{AccessLog, Losses};
 use super::certificates::CertificateWork;
 use super::endings::{Ended, NoRoom};
+use super::members::MemberMetrics;
 
 /// The `route` label of requests that no route has the name for.
 pub const NO_ROUTE: &str = "(none)";
@@ -26,12 +27,16 @@ pub(super) const CLASSES: usize = 5;
 /// Names by which a caller finds the same counters again, sorted as they are rendered.
 type Named<T> = BTreeMap<Box<str>, Arc<T>>;
 
+/// By upstream and address; what nobody holds any more has no series.
+type Members = BTreeMap<(Box<str>, Box<str>), Weak<MemberMetrics>>;
+
 /// All counters of the process.
 pub struct Metrics {
     pub(super) started: SystemTime,
     pub(super) cores: Box<[CoreMetrics]>,
     routes: Mutex<Named<RouteMetrics>>,
     upstreams: Mutex<Named<UpstreamMetrics>>,
+    members: Mutex<Members>,
     certificates: Mutex<Vec<CertificateMetric>>,
     works: Mutex<Named<CertificateWork>>,
     pub(super) generation: AtomicU64,
@@ -57,6 +62,7 @@ impl Metrics {
             cores: (0..cores.max(1)).map(|_| CoreMetrics::default()).collect(),
             routes: Mutex::default(),
             upstreams: Mutex::default(),
+            members: Mutex::default(),
             certificates: Mutex::default(),
             works: Mutex::default(),
             generation: AtomicU64::new(0),
@@ -84,6 +90,23 @@ impl Metrics {
             closed: AtomicU64::new(0),
             held: AtomicU64::new(0),
         })
+    }
+
+    /// The counters of a member of an upstream: the same ones for the same upstream and address, as long as somebody holds
+    /// them. A container that comes back with another address every day leaves nothing behind.
+    pub fn member(&self, upstream: &str, address: &str) -> Arc<MemberMetrics> {
+        let mut all = lock(&self.members);
+        let key = (upstream.into(), address.into());
+        if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        // Now and then, so that ten thousand at once do not look at each other.
+        if all.len().is_power_of_two() {
+            all.retain(|_, member| member.strong_count() > 0);
+        }
+        let fresh = Arc::new(MemberMetrics::new(upstream, address, self.cores.len()));
+        all.insert(key, Arc::downgrade(&fresh));
+        fresh
     }
 
     /// The series of the work for a certificate: the same ones for the same name.
@@ -137,6 +160,10 @@ impl Metrics {
         lock(&self.upstreams).values().cloned().collect()
     }
 
+    pub(super) fn members(&self) -> Vec<Arc<MemberMetrics>> {
+        lock(&self.members).values().filter_map(Weak::upgrade).collect()
+    }
+
     pub(super) fn certificates(&self) -> Vec<CertificateMetric> {
         lock(&self.certificates).clone()
     }
@@ -177,7 +204,7 @@ pub(super) struct Cell(AtomicU64);
 
 impl Cell {
     /// A load and a store: with one writer nothing can come between, and the line needs no lock.
-    fn add(&self, more: u64) {
+    pub(super) fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 

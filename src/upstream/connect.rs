@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::target::{Target, TargetTls, Upstream};
+use super::member::Member;
+use super::target::{Lane, TargetTls};
 use super::wire::{Wire, poll_write_pieces};
 use crate::cert::{UpstreamTlsFailure, explain_failure};
 use crate::model::{Refusal, write_own_proxy_header};
@@ -67,27 +68,27 @@ pub enum Connected {
 /// Opens a connection, and says what is to be spoken on it: at most `most`. `greeting`: what stands before everything, also
 /// before TLS; without one it is a connection of our own, to look, and says so where the upstream wants to know.
 pub async fn connect(
-    target: &Target,
+    lane: &Lane,
     most: Protocol,
     greeting: Option<&[u8]>,
 ) -> Result<(Connected, Protocol), UpstreamError> {
-    let upstream = &target.upstream;
+    let member = &lane.member;
     let own = match greeting {
         Some(_) => None,
-        None => upstream.key.proxy_protocol.map(write_own_proxy_header),
+        None => lane.proxy_protocol.map(write_own_proxy_header),
     };
-    let opened = connect_tcp(upstream, greeting.or(own.as_deref()).unwrap_or_default()).await;
+    let opened = connect_tcp(member, greeting.or(own.as_deref()).unwrap_or_default()).await;
     if opened.is_err() {
-        upstream.stale.notify_one();
+        member.stale.notify_one();
     }
     let stream = opened?;
-    match &target.tls {
+    match &lane.tls {
         None => {
-            let spoken = if target.may_speak_http2() { most } else { Protocol::Http1 };
+            let spoken = if lane.may_speak_http2 { most } else { Protocol::Http1 };
             Ok((Connected::Plain(stream), spoken))
         }
         Some(tls) => {
-            let stream = handshake(stream, tls, upstream, most).await?;
+            let stream = handshake(stream, tls, member, most).await?;
             let spoken = match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Protocol::Http2,
                 _ => Protocol::Http1,
@@ -97,25 +98,23 @@ pub async fn connect(
     }
 }
 
-async fn connect_tcp(upstream: &Upstream, greeting: &[u8]) -> Result<Wire, UpstreamError> {
+async fn connect_tcp(member: &Member, greeting: &[u8]) -> Result<Wire, UpstreamError> {
     let greeted = async {
-        let mut stream = connect_any(upstream).await?;
+        let mut stream = connect_any(member).await?;
         stream
             .write_all(greeting)
             .await
-            .map_err(|error| away(Refusal::UpstreamClosed, format!("{}: {error}", upstream.key.endpoint)))?;
+            .map_err(|error| away(Refusal::UpstreamClosed, format!("{}: {error}", member.endpoint)))?;
         Ok(stream)
     };
     match tokio::time::timeout(CONNECT, greeted).await {
         Ok(outcome) => outcome,
-        Err(_) => {
-            Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", upstream.key.endpoint)))
-        }
+        Err(_) => Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", member.endpoint))),
     }
 }
 
-async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
-    let addresses = upstream.resolved().await;
+async fn connect_any(member: &Member) -> Result<Wire, UpstreamError> {
+    let addresses = member.resolved().await;
     let mut last = None;
     for address in addresses.iter() {
         match TcpStream::connect(address).await {
@@ -129,7 +128,7 @@ async fn connect_any(upstream: &Upstream) -> Result<Wire, UpstreamError> {
         }
     }
     let Some((address, error)) = last else {
-        let detail = format!("{}: the name does not resolve", upstream.key.endpoint);
+        let detail = format!("{}: the name does not resolve", member.endpoint);
         return Err(away(Refusal::UpstreamUnresolved, detail));
     };
     let refusal = match error.kind() {
@@ -151,10 +150,10 @@ fn watch(stream: &TcpStream) {
 async fn handshake(
     stream: Wire,
     tls: &TargetTls,
-    upstream: &Upstream,
+    member: &Member,
     most: Protocol,
 ) -> Result<TlsStream<Wire>, UpstreamError> {
-    let endpoint = &upstream.key.endpoint;
+    let endpoint = &member.endpoint;
     let config = match &tls.config {
         Ok(config) if most == Protocol::Http1 && config.alpn_protocols.len() > 1 => {
             let mut only = ClientConfig::clone(config);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connect::{Protocol, connect};
-use super::target::{Target, Upstream};
+use super::target::{Lane, Target, Upstream};
 
 /// How many requests may wait for one upstream; the rest are refused at once.
 pub const MOST_HELD: usize = 1_000;
@@ -69,7 +70,8 @@ impl Drop for Place<'_> {
 
 impl Target {
     /// Waits until the upstream answers connections again, at most until `deadline`. The first to wait starts the one
-    /// probe, which ends when the upstream is back or nobody waits any more. Call on a data core (it spawns there).
+    /// probe, which ends when some member is back or nobody waits any more. Call on a data core (it spawns there). An
+    /// upstream without members never comes back: who waits for it looks for its successor meanwhile.
     pub async fn wait_until_back(self: &Arc<Self>, deadline: Instant) -> Result<(), HoldError> {
         let hold = &self.upstream.hold;
         let _place = Place::take(&self.upstream).ok_or(HoldError::Full)?;
@@ -77,7 +79,7 @@ impl Target {
         tokio::pin!(back);
         // Registered before the probe may ring.
         back.as_mut().enable();
-        if !hold.is_probing.swap(true, Ordering::AcqRel) {
+        if !self.lanes.is_empty() && !hold.is_probing.swap(true, Ordering::AcqRel) {
             tokio::task::spawn_local(probe(Arc::clone(self)));
         }
         tokio::time::timeout_at(deadline, back).await.map_err(|_| HoldError::Expired)
@@ -97,10 +99,15 @@ impl Drop for Probing<'_> {
 async fn probe(target: Arc<Target>) {
     let hold = &target.upstream.hold;
     let _probing = Probing(hold);
+    // Each is asked in its own rhythm: one that takes 5 s to say nothing must not hide that another is back.
+    select_all(target.lanes.iter().map(|lane| Box::pin(until_back(lane, hold)))).await;
+}
+
+async fn until_back(lane: &Lane, hold: &Hold) {
     while hold.waiting() > 0 {
         tokio::time::sleep(PROBE_EVERY).await;
-        match connect(&target, Protocol::Http2, None).await {
-            Ok(_) => return,
+        match connect(lane, Protocol::Http2, None).await {
+            Ok(_) => return lane.put_back(),
             // Reachable, but wrong in a way that waiting does not mend: let the requests find out.
             Err(error) if !error.is_away => return,
             Err(_) => {}

@@ -1,18 +1,23 @@
-//! Upstream servers: where they are, how to reach them, which idle connections to them are at hand, whether they are away.
+//! Upstream servers: where they are, how to reach them, which of several a request goes to, which idle connections to them
+//! are at hand, whether they are away.
 //! Knows nothing of routes or clients.
 
+mod balance;
 mod connect;
 mod hold;
+mod member;
 mod multiplex;
 mod pool;
 mod resolve;
+mod retry;
 mod target;
 mod wire;
 
 pub use connect::{Connected, Protocol, UpstreamError, connect};
 pub use hold::{Hold, HoldError, MOST_HELD};
+pub use member::{Health, Member};
 pub use multiplex::{Multiplexed, Seat, Sendable, http2_fault};
 pub use pool::{Opener, Opening, Pool, Sender, Turn};
 pub use resolve::follow;
-pub use target::{Failure, Target, TargetTls, Upstream, UpstreamKey};
+pub use target::{Failure, Lane, Target, TargetKey, TargetTls, Upstream, UpstreamKey};
 pub use wire::{Wire, poll_write_pieces, with_pieces};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::target::Upstream;
+use super::member::Member;
 use crate::model::EndpointHost;
 
 /// How long an answer is used before DNS is asked again. Seconds; the system's resolver does its own caching by TTL.
@@ -14,18 +14,18 @@ const REFRESH: Duration = Duration::from_secs(30);
 /// How soon a failed connection may cause another question.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// Resolves a named upstream again and again until nobody holds it any more. The last good answer is kept while DNS
+/// Resolves a named member again and again until nobody holds it any more. The last good answer is kept while DNS
 /// fails. Uses the system's resolver, so that `/etc/hosts` and mDNS names work.
-pub async fn follow(upstream: Weak<Upstream>) {
+pub async fn follow(member: Weak<Member>) {
     loop {
-        let Some(strong) = upstream.upgrade() else { return };
-        let EndpointHost::Name(name) = &strong.key.endpoint.host else { return };
-        let asked = tokio::net::lookup_host((name.as_str(), strong.key.endpoint.port)).await;
+        let Some(strong) = member.upgrade() else { return };
+        let EndpointHost::Name(name) = &strong.endpoint.host else { return };
+        let asked = tokio::net::lookup_host((name.as_str(), strong.endpoint.port)).await;
         match asked {
             Ok(found) => strong.publish(sorted(found)),
             Err(error) => {
                 if strong.addresses().is_none() {
-                    tracing::warn!(upstream = strong.name(), %name, %error, "upstream's name does not resolve");
+                    tracing::warn!(upstream = strong.upstream(), %name, %error, "upstream's name does not resolve");
                     strong.publish(Arc::from([]));
                 }
             }
@@ -34,7 +34,7 @@ pub async fn follow(upstream: Weak<Upstream>) {
             strong.stale.notified().await;
             tokio::time::sleep(SOONEST).await;
         };
-        // The strong reference lives through the wait: a removed upstream is let go of at the next turn.
+        // The strong reference lives through the wait: a removed member is let go of at the next turn.
         let _ = tokio::time::timeout(REFRESH, stale).await;
     }
 }

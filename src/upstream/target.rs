@@ -1,17 +1,19 @@
-//! `Upstream`: one server that routes lead to, with what is known of it. `Target`: an upstream as one route reaches it.
-//! Both outlive a reload when the file says the same about them: their pools and state stay.
+//! `Upstream`: what routes lead to, one server or several that are alike. `Target`: an upstream as one route reaches it.
+//! `Lane`: the way to one member of it. All outlive a reload when the file says the same about them: their pools and state
+//! stay.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::sync::{Notify, watch};
 
+use super::balance::Choice;
 use super::hold::Hold;
-use crate::config::VerifySpec;
+use super::member::{Health, Member};
+use crate::config::{Balance, VerifySpec};
 use crate::model::{Endpoint, EndpointHost, ProxyVersion, Refusal, Scheme};
 use crate::telemetry::UpstreamMetrics;
 
@@ -20,9 +22,11 @@ use crate::telemetry::UpstreamMetrics;
 pub struct UpstreamKey {
     /// Its name in `[upstreams]`, or the route's.
     pub name: Arc<str>,
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// How its certificate is judged.
+    /// Where its servers are, in the order of the file. None: it is absent for now (a stopped container).
+    pub endpoints: Arc<[Endpoint]>,
+    /// Which of them a request goes to.
+    pub balance: Balance,
+    /// How their certificates are judged.
     pub verify: VerifySpec,
     /// How long requests wait while it is away.
     pub hold: Option<Duration>,
@@ -34,7 +38,7 @@ pub struct UpstreamKey {
     pub via: bool,
 }
 
-/// One upstream server. Shared by all cores.
+/// What routes lead to. Shared by all cores.
 #[derive(Debug)]
 pub struct Upstream {
     /// What the file says.
@@ -43,29 +47,17 @@ pub struct Upstream {
     pub hold: Hold,
     /// Its counters.
     pub metrics: Arc<UpstreamMetrics>,
-    addresses: watch::Sender<Option<Arc<[SocketAddr]>>>,
-    is_followed: AtomicBool,
+    /// Its servers, one for each of the key's endpoints.
+    pub members: Box<[Arc<Member>]>,
+    pub(super) choice: Choice,
     last_failure: Mutex<Option<Failure>>,
-    /// Rung when a connection failed: the name may have moved.
-    pub(super) stale: Notify,
 }
 
 impl Upstream {
-    /// An upstream of which nothing is known yet. A literal address is its own resolution.
-    pub fn new(key: UpstreamKey, metrics: Arc<UpstreamMetrics>) -> Upstream {
-        let known = match key.endpoint.host {
-            EndpointHost::Ip(address) => Some(Arc::from([SocketAddr::new(address, key.endpoint.port)])),
-            EndpointHost::Name(_) => None,
-        };
-        Upstream {
-            key,
-            hold: Hold::default(),
-            metrics,
-            addresses: watch::Sender::new(known),
-            is_followed: AtomicBool::new(false),
-            last_failure: Mutex::default(),
-            stale: Notify::new(),
-        }
+    /// An upstream of these members.
+    pub fn new(key: UpstreamKey, members: Box<[Arc<Member>]>, metrics: Arc<UpstreamMetrics>) -> Upstream {
+        let choice = Choice::new(key.balance, &key.endpoints);
+        Upstream { key, hold: Hold::default(), metrics, members, choice, last_failure: Mutex::default() }
     }
 
     /// Its name: log label and metric label.
@@ -73,14 +65,13 @@ impl Upstream {
         &self.key.name
     }
 
-    /// Whether its addresses must be asked of DNS.
-    pub fn is_named(&self) -> bool {
-        matches!(self.key.endpoint.host, EndpointHost::Name(_))
-    }
-
-    /// Whether the caller is the first to claim the right (and duty) to resolve its name from now on.
-    pub fn claim_follower(&self) -> bool {
-        !self.is_followed.swap(true, Ordering::Relaxed)
+    /// Where it is, for people: `10.0.0.2:80`, or how many addresses it has.
+    pub fn place(&self) -> String {
+        match &*self.key.endpoints {
+            [] => format!("{}: no address", self.key.name),
+            [one] => one.to_string(),
+            many => format!("{} ({} addresses)", self.key.name, many.len()),
+        }
     }
 
     /// Remembers why an exchange with it failed, for those who ask.
@@ -92,30 +83,6 @@ impl Upstream {
     /// Why the last exchange that failed did.
     pub fn last_failure(&self) -> Option<Failure> {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The addresses known now; `None` before the first answer of DNS, empty if DNS knows none and never did.
-    pub fn addresses(&self) -> Option<Arc<[SocketAddr]>> {
-        self.addresses.borrow().clone()
-    }
-
-    /// The addresses, as soon as there was any answer of DNS.
-    pub(super) async fn resolved(&self) -> Arc<[SocketAddr]> {
-        let mut seen = self.addresses.subscribe();
-        match seen.wait_for(Option::is_some).await {
-            Ok(answer) => answer.clone().unwrap_or_else(|| Arc::from([])),
-            Err(_) => Arc::from([]),
-        }
-    }
-
-    pub(super) fn publish(&self, found: Arc<[SocketAddr]>) {
-        self.addresses.send_if_modified(|known| {
-            let changed = known.as_ref() != Some(&found);
-            if changed {
-                *known = Some(found);
-            }
-            changed
-        });
     }
 }
 
@@ -138,40 +105,75 @@ pub struct TargetTls {
     /// The client configuration, or why there is none (an unreadable `ca`): then every request is refused, never let
     /// through unverified.
     pub config: Result<Arc<ClientConfig>, String>,
-    /// The bytes of the `ca` file that the configuration was made from.
+}
+
+/// What makes a target the same one after a reload.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TargetKey {
+    /// The upstream.
+    pub upstream: UpstreamKey,
+    /// The name sent in TLS; absent: each endpoint's own.
+    pub tls_name: Option<Arc<str>>,
+    /// The bytes of the `ca` file: a new file under the old name makes a new target.
     pub trusted: Option<Arc<[u8]>>,
 }
 
-/// An upstream as routes with one TLS name reach it: the key of the connection pools.
+/// An upstream as routes with one TLS name reach it.
 #[derive(Debug)]
 pub struct Target {
+    /// What it was made from.
+    pub key: TargetKey,
+    /// The upstream.
+    pub upstream: Arc<Upstream>,
+    /// The ways to its members, in their order.
+    pub lanes: Box<[Arc<Lane>]>,
+}
+
+/// The way to one member with one TLS name: what the connection pools are keyed by.
+#[derive(Debug)]
+pub struct Lane {
     /// Unique for the life of the process; the pools' key.
     pub id: u64,
     /// The server.
-    pub upstream: Arc<Upstream>,
+    pub member: Arc<Member>,
     /// Set for `https://`.
     pub tls: Option<TargetTls>,
+    /// Whether HTTP/2 may be spoken: it must (`h2c://`), or the server may choose so (`http2 = true`).
+    pub may_speak_http2: bool,
+    /// Whether a PROXY header stands before everything.
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// Whether the member is reachable but wrong for this name: a certificate that does not verify.
+    pub health: Health,
+}
+
+impl Lane {
+    /// A lane with an id of its own.
+    pub fn new(member: Arc<Member>, tls: Option<TargetTls>, http2: bool, proxy_protocol: Option<ProxyVersion>) -> Lane {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let may_speak_http2 = match member.endpoint.scheme {
+            Scheme::Http => false,
+            Scheme::Https => http2,
+            Scheme::H2c => true,
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Lane { id, member, tls, may_speak_http2, proxy_protocol, health: Health::default() }
+    }
+
+    /// Whether the last that is known of this way is a failure: others come first.
+    pub fn is_aside(&self) -> bool {
+        self.member.health.is_aside() || self.health.is_aside()
+    }
 }
 
 impl Target {
-    /// A target with an id of its own.
-    pub fn new(upstream: Arc<Upstream>, tls: Option<TargetTls>) -> Target {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Target { id: NEXT.fetch_add(1, Ordering::Relaxed), upstream, tls }
-    }
-
     /// Whether its connections serve one client each, whom a PROXY header names, instead of whoever comes.
     pub fn is_private(&self) -> bool {
         self.upstream.key.proxy_protocol.is_some()
     }
 
-    /// Whether it may be spoken to in HTTP/2: it must (`h2c://`), or it may choose so.
+    /// Whether it may be spoken to in HTTP/2. Without an address nothing is spoken.
     pub fn may_speak_http2(&self) -> bool {
-        match self.upstream.key.endpoint.scheme {
-            Scheme::Http => false,
-            Scheme::Https => self.upstream.key.http2,
-            Scheme::H2c => true,
-        }
+        self.lanes.first().is_some_and(|lane| lane.may_speak_http2)
     }
 
     /// The TLS name for a route's local name, or the endpoint's own where that is no DNS name.

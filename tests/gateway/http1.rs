@@ -135,7 +135,7 @@ async fn an_upstream_that_never_says_100_gets_the_body_all_the_same() {
 async fn an_upstream_that_answers_instead_of_asking_is_sent_no_body_and_nothing_else_either() {
     let shop = Upstream::acting(|mut peer| async move {
         let refuses = peer.head().await.is_some_and(|head| head.contains("/refused"));
-        let said = if refuses { "HTTP/1.1 401 Unauthorized" } else { "HTTP/1.1 200 OK" };
+        let said = if refuses { "HTTP/1.1 401 Unauthorized" } else { "HTTP/1.1 200 OK\r\nConnection: close" };
         peer.send(format!("{said}\r\nContent-Length: 2\r\n\r\nno")).await;
         // What follows on this connection would be taken for the body.
         let more = peer.bytes().await;

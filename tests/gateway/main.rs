@@ -6,6 +6,7 @@ mod abuse;
 mod access;
 mod asking;
 mod bad_upstreams;
+mod balance;
 mod command_line;
 mod corpus;
 mod drain;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::Control;
@@ -13,7 +14,7 @@ use crate::app::explain::{View, explain, explain_incident};
 use crate::app::plan::{Before, dry, plan, refused_json};
 use crate::app::table;
 use crate::telemetry::RequestId;
-use crate::upstream::{Protocol, Target, connect};
+use crate::upstream::{Lane, Protocol, Target, connect};
 
 /// How long an upstream is waited for when somebody asks about it.
 const LOOK_AT_UPSTREAM: Duration = Duration::from_secs(3);
@@ -143,10 +144,23 @@ impl Control {
     }
 }
 
-/// One connection, as a request would open it, and what came of it.
+/// What came of one connection to each member.
 async fn state_of(target: &Target) -> String {
+    match &*target.lanes {
+        [] => "absent: it has no address now".to_owned(),
+        [one] => state_of_lane(one).await,
+        many => {
+            let states =
+                many.iter().map(async |lane| format!("{} {}", lane.member.authority, state_of_lane(lane).await));
+            join_all(states).await.join("; ")
+        }
+    }
+}
+
+/// One connection, as a request would open it, and what came of it.
+async fn state_of_lane(lane: &Lane) -> String {
     let began = Instant::now();
-    match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(target, Protocol::Http2, None)).await {
+    match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(lane, Protocol::Http2, None)).await {
         Ok(Ok((_, protocol))) => {
             let speaks = if protocol == Protocol::Http2 { ", speaks HTTP/2" } else { "" };
             format!("up: accepted a connection in {} ms{speaks}", began.elapsed().as_millis())

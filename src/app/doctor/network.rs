@@ -44,7 +44,7 @@ async fn names(config: &Config) -> Vec<Finding> {
     let local = config.routes.iter().filter_map(|route| match &route.host {
         HostPattern::Exact(name) => Some((name.to_string(), false)),
         HostPattern::Wildcard(base) => Some((format!("any.{base}"), false)),
-        HostPattern::Any => None,
+        HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => None,
     });
     let public = config.routes.iter().flat_map(|route| &route.public).map(|name| (name.value.to_string(), true));
     let asked: BTreeMap<String, bool> = public.chain(local).take(MOST).collect();
@@ -103,8 +103,8 @@ fn listed(mut names: Vec<String>) -> String {
 async fn upstreams(config: &Config) -> Vec<Finding> {
     let mut tries = JoinSet::new();
     let mut asked: Vec<String> = Vec::new();
-    for target in config.targets() {
-        let endpoint = target.to.value.clone();
+    for to in config.targets().flat_map(|target| &target.to) {
+        let endpoint = to.value.clone();
         let place = endpoint.to_string();
         if asked.contains(&place) {
             continue;

@@ -139,6 +139,9 @@ fn mend(record: &Value) -> String {
             format!("The service was silent for too long. If it may take that long, raise `idle` of `{route}`.")
         }
         Refusal::UpstreamHeld => "The service stayed away for longer than its `hold`: start it, or raise `hold`.".into(),
+        Refusal::UpstreamAbsent => {
+            "The container behind the name is stopped: start it. `hold` lets requests wait for that.".into()
+        }
         Refusal::Internal => "This is a fault of Doorward. The log has more under this id; please report it.".into(),
     }
 }

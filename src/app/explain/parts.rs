@@ -118,7 +118,7 @@ pub struct OutcomePart {
 pub struct UpstreamPart {
     /// Its name.
     pub name: String,
-    /// Where it is.
+    /// Where it is; several addresses are separated by commas.
     pub endpoint: String,
     /// The name sent and checked in TLS; null for cleartext.
     pub tls_name: Option<String>,
@@ -232,7 +232,7 @@ fn not_known_offline(config: &Config, host: &str) -> String {
     let has = |name: &HostPattern| match name {
         HostPattern::Exact(name) => name.as_str() == host,
         HostPattern::Wildcard(base) => host.split_once('.').is_some_and(|(_, parent)| parent == base.as_str()),
-        HostPattern::Any => false,
+        HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => false,
     };
     let order = config.certs.iter().find(|cert| match &cert.source {
         CertSource::Acme(order) => order.names.iter().any(|name| has(&name.value)),
@@ -336,14 +336,19 @@ pub(super) fn upstream(target: &Target, is_live: bool) -> UpstreamPart {
         VerifySpec::Pin(_) => "its pinned certificate".to_owned(),
         VerifySpec::Off => "not at all (`verify = false`)".to_owned(),
     };
-    let addresses = || Some(upstream.addresses()?.iter().map(ToString::to_string).collect());
+    let tls = target.lanes.first().and_then(|lane| lane.tls.as_ref());
+    let is_named = upstream.members.iter().any(|member| member.is_named());
+    let addresses = || {
+        let known: Option<Vec<_>> = upstream.members.iter().map(|member| member.addresses()).collect();
+        Some(known?.iter().flat_map(|addresses| addresses.iter().map(ToString::to_string)).collect())
+    };
     UpstreamPart {
         name: upstream.name().to_owned(),
-        endpoint: key.endpoint.to_string(),
-        tls_name: target.tls.as_ref().map(|tls| tls.name.to_str().into_owned()),
-        verify: target.tls.as_ref().map(|_| verify),
+        endpoint: key.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        tls_name: tls.map(|tls| tls.name.to_str().into_owned()),
+        verify: tls.map(|_| verify),
         hold: key.hold.map(show_duration),
-        addresses: if is_live || !upstream.is_named() { addresses() } else { None },
+        addresses: if is_live || !is_named { addresses() } else { None },
         waiting: is_live.then(|| upstream.hold.waiting()),
         last_failure: failure,
         state: None,

@@ -103,7 +103,9 @@ impl Side<'_> {
             hosts.push(match &route.host {
                 HostPattern::Exact(name) => Host { shown, asked: name.to_string() },
                 HostPattern::Wildcard(base) => Host { shown, asked: format!("any-other.{base}") },
-                HostPattern::Any => Host { shown, asked: "any-other.invalid".to_owned() },
+                HostPattern::Trailing(head) => Host { shown, asked: format!("{head}.invalid") },
+                // What it finds itself in is not known; names that nobody has are asked for.
+                HostPattern::Regex(_) | HostPattern::Any => Host { shown, asked: "any-other.invalid".to_owned() },
             });
         }
         hosts
@@ -116,6 +118,7 @@ impl Side<'_> {
             asked: match &rule.pattern {
                 PathPattern::Exact(path) => path.to_string(),
                 PathPattern::Below(base) => format!("{base}{ANY_OTHER}"),
+                PathPattern::Starts(base) => format!("{}{ANY_OTHER}", base.trim_end_matches('/')),
             },
         });
         rules.chain([Path { shown: String::new(), asked: ANY_OTHER.to_owned() }]).collect()

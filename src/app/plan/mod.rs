@@ -279,12 +279,12 @@ fn certificate_changes(
         let asked = match name {
             HostPattern::Exact(name) => name.to_string(),
             HostPattern::Wildcard(base) => format!("any-other.{base}"),
-            HostPattern::Any => return true,
+            HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => return true,
         };
         let has = |written: &HostPattern| match written {
             HostPattern::Exact(exact) => exact.as_str() == asked,
             HostPattern::Wildcard(base) => asked.split_once('.').is_some_and(|(_, parent)| parent == base.as_str()),
-            HostPattern::Any => false,
+            HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => false,
         };
         let is_read = snapshot.certificates.covering(&asked).is_some_and(|certificate| !certificate.is_local());
         is_read

@@ -26,7 +26,11 @@ pub(super) fn leaves(names: &[HostPattern]) -> Vec<Leaf> {
         match pattern {
             HostPattern::Exact(name) if !is_numeric(name.as_str()) => drop(exact.insert(name.as_str())),
             HostPattern::Wildcard(name) if !is_numeric(name.as_str()) => drop(domains.insert(name.as_str())),
-            HostPattern::Exact(_) | HostPattern::Wildcard(_) | HostPattern::Any => {}
+            HostPattern::Exact(_)
+            | HostPattern::Wildcard(_)
+            | HostPattern::Trailing(_)
+            | HostPattern::Regex(_)
+            | HostPattern::Any => {}
         }
     }
     let mut children: BTreeMap<&str, usize> = BTreeMap::new();

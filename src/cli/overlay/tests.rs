@@ -112,7 +112,7 @@ fn no_upstream_is_left_that_is_not_a_stand_in() {
         }
     }
     assert_eq!(targets.len(), 3);
-    let places: HashSet<String> = targets.iter().map(|target| target.to.value.to_string()).collect();
+    let places: HashSet<String> = targets.iter().flat_map(|target| &target.to).map(|to| to.value.to_string()).collect();
     assert_eq!(places.len(), 3, "each has its own: {places:?}");
     assert!(places.iter().all(|place| place.starts_with("http://127.0.0.1:")), "{places:?}");
     assert!(targets.iter().all(|target| target.verify == VerifySpec::System));

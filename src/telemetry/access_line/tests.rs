@@ -25,7 +25,8 @@ fn record(method: &http::Method) -> AccessRecord<'_> {
         bytes_in: 0,
         bytes_out: 1234,
         took: Duration::from_micros(12_345),
-        upstream: Some("10.0.0.5:80"),
+        upstream: Some("shop"),
+        upstream_address: Some("10.0.0.5:80"),
         first_byte: Some(Duration::from_millis(9)),
         user_agent: Some(b"curl/8.0"),
         upgraded: false,
@@ -74,15 +75,15 @@ fn a_plain_request_reads_well_in_both_formats() {
     assert_eq!(
         text(&record(&http::Method::GET)),
         "2026-07-04T12:00:00.123Z 200 GET https://shop.example.com/cart HTTP/2 client=192.0.2.7 door=local route=shop \
-         bytes_in=0 bytes_out=1234 seconds=0.012345 upstream=10.0.0.5:80 upstream_seconds=0.009000 user_agent=curl/8.0 \
-         id=mzxw6ytbojrgc6tr\n"
+         bytes_in=0 bytes_out=1234 seconds=0.012345 upstream=shop upstream_address=10.0.0.5:80 \
+         upstream_seconds=0.009000 user_agent=curl/8.0 id=mzxw6ytbojrgc6tr\n"
     );
     assert_eq!(
         json(&record(&http::Method::GET)),
         concat!(
             r#"{"time":"2026-07-04T12:00:00.123Z","id":"mzxw6ytbojrgc6tr","client":"192.0.2.7","peer":"192.0.2.7","door":"local","#,
             r#""route":"shop","method":"GET","host":"shop.example.com","path":"/cart","version":"HTTP/2","tls":true,"#,
-            r#""status":200,"bytes_in":0,"bytes_out":1234,"seconds":0.012345,"upstream":"10.0.0.5:80","#,
+            r#""status":200,"bytes_in":0,"bytes_out":1234,"seconds":0.012345,"upstream":"shop","upstream_address":"10.0.0.5:80","#,
             r#""upstream_seconds":0.009000,"user_agent":"curl/8.0"}"#,
             "\n"
         )
@@ -99,6 +100,7 @@ fn a_refusal_names_its_cause_and_what_is_absent_is_left_out() {
         detail: Some("allow of door \"local\""),
         query: Some("a=1"),
         upstream: None,
+        upstream_address: None,
         first_byte: None,
         user_agent: None,
         version: http::Version::HTTP_11,
@@ -227,7 +229,7 @@ proptest! {
         prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
         prop_assert!(line.trim_end_matches('\n').bytes().all(|byte| matches!(byte, b' '..=b'~')));
         let words = words(&line);
-        prop_assert_eq!(words.len(), 15 + usize::from(detail.is_some()), "{:?}", words);
+        prop_assert_eq!(words.len(), 16 + usize::from(detail.is_some()), "{:?}", words);
         prop_assert_eq!(&words[5], "client=192.0.2.7");
         prop_assert_eq!(words.last().unwrap(), &format!("id={ID}"));
         for name in ["door=", "route=", "bytes_in=", "user_agent=", "id="] {

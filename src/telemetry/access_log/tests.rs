@@ -26,6 +26,7 @@ fn record(path: &str) -> AccessRecord<'_> {
         bytes_out: 0,
         took: Duration::ZERO,
         upstream: None,
+        upstream_address: None,
         first_byte: None,
         user_agent: None,
         upgraded: false,
