@@ -46,8 +46,8 @@ pub use source::Source;
 pub use spec::{
     AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, Balance, CaSpec, CertSource, CertSpec, ChallengeSpec,
     Config, DnsSpec, DockerSpec, DoorSpec, DrainSpec, ExpectSpec, ExpectedSpec, ExportSpec, FromSpec, HeaderEdits,
-    HeadersSpec, KeyType, LimitsSpec, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec, QuotaSpec, RouteSpec,
-    Schemes, Span, TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
+    HeadersSpec, KeyType, LimitsSpec, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec,
+    QuotaSpec, RouteSpec, Schemes, Span, TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
 };
 
 /// A file without a fault.

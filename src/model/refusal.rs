@@ -73,7 +73,7 @@ pub enum Shown {
 
 impl Refusal {
     /// Every refusal, for tables in tests, metrics and docs.
-    pub const ALL: [Refusal; 24] = [
+    pub const ALL: [Refusal; 25] = [
         Refusal::BadRequest,
         Refusal::BadPath,
         Refusal::MethodNotAllowed,
