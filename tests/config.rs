@@ -122,7 +122,7 @@ fn the_file_of_this_home_is_taken_and_only_its_unfilled_pin_is_warned_about() {
     for service in CATALOG {
         assert!(names.contains(service), "{service} has no route");
     }
-    assert_eq!(checked.config.expects.len(), 4);
+    assert_eq!(checked.config.expects.len(), 7);
     let doors: Vec<String> = checked.config.doors[0].https.iter().map(|door| door.value.to_string()).collect();
     assert_eq!(doors, ["[::]:443"]);
 }

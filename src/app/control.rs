@@ -126,10 +126,12 @@ impl Control {
             metrics: Arc::clone(&metrics),
             access_log: access_log.clone(),
             counts: Arc::new(Counts::default()),
+            room: limits::room(),
+            shortage: Arc::default(),
             via: Arc::clone(&via),
         };
         let cores = Cores::start(workers, &plant).map_err(AppError::Start)?;
-        let doors = Doors::start(cell.clone(), cores.clone(), Arc::clone(&metrics)).map_err(AppError::Start)?;
+        let doors = Doors::start(plant, cores.clone()).map_err(AppError::Start)?;
         let signals = Signals::listen().map_err(AppError::Start)?;
         let (inbox, orders) = mpsc::channel(QUEUE);
         arrival.wait_for_turn()?;

@@ -6,7 +6,12 @@ use std::sync::OnceLock;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::config::LimitsSpec;
+use crate::serve::Room;
 use crate::telemetry::Metrics;
+
+/// Memory that is taken for granted where the kernel says nothing.
+const SOME_MEMORY: u64 = 1 << 30;
 
 /// Raises the soft limit of open files to the hard one: each client and each upstream connection is a descriptor.
 pub fn raise_descriptors() {
@@ -22,6 +27,35 @@ pub fn raise_descriptors() {
 /// The cores that this process may use, by affinity and cgroup quota.
 pub fn usable_cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// What the system gives this process: open files, and the memory of the machine or of its cgroup.
+pub fn room() -> Room {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let info = rustix::system::sysinfo();
+    let machine = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit.max(1)));
+    let machine = if machine == 0 { SOME_MEMORY } else { machine };
+    Room::of(files, cgroup_memory().map_or(machine, |cgroup| cgroup.min(machine)))
+}
+
+/// `memory.max` of this process's cgroup, the narrowest up to the root (cgroup v2).
+fn cgroup_memory() -> Option<u64> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?.trim_start_matches('/');
+    let folders = std::path::Path::new("/sys/fs/cgroup").join(path);
+    let limits = folders.ancestors().take_while(|folder| folder.starts_with("/sys/fs/cgroup"));
+    limits.filter_map(|folder| std::fs::read_to_string(folder.join("memory.max")).ok()?.trim().parse().ok()).min()
+}
+
+/// What to tell of a file that asks for more than there are descriptors for.
+pub fn beyond_descriptors(limits: &LimitsSpec) -> Option<String> {
+    let room = room();
+    let beyond = |name, written: Option<u32>| written.filter(|&written| written > room.descriptors).map(|n| (name, n));
+    let (name, written) = beyond("connections", limits.connections).or_else(|| beyond("requests", limits.requests))?;
+    let enough = room.descriptors;
+    Some(format!(
+        "[limits] {name} = {written}, but the limit of open files leaves room for {enough}: raise LimitNOFILE (`ulimit -n`)"
+    ))
 }
 
 static COUNTED: OnceLock<(Arc<Metrics>, usize)> = OnceLock::new();

@@ -111,6 +111,9 @@ pub fn tell(warnings: &[Diagnostic], notices: &[String], config: &Config) {
     for notice in notices {
         tracing::warn!("{notice}");
     }
+    if let Some(beyond) = super::limits::beyond_descriptors(&config.limits) {
+        tracing::warn!("{beyond}");
+    }
     let idle = not_acted_on(config);
     if !idle.is_empty() {
         tracing::warn!("accepted, but not acted on by this version: {}", idle.join(", "));

@@ -57,6 +57,7 @@ pub const FILE: Table = Table {
         key("metrics", "a table", "{ listen = \":9180\" }", "where Prometheus asks"),
         key("log", "a table", "{ access = \"json\" }", "what is written about requests"),
         key("drain", "a table", "{ stop = \"30s\" }", "how long what goes away may finish"),
+        key("limits", "a table", "{ connections_per_client = 512 }", "how much the process, a client, a connection may take"),
         key("docker", "a table", "{ socket = \"/var/run/docker.sock\" }", "containers that name their own routes"),
         key("mail", "a table", "{ relay = \"10.0.0.3:25\", from = \"a@home.example\", to = [\"b@home.example\"] }", "who is told when something is wrong"),
     ],
@@ -360,6 +361,29 @@ pub const DRAIN: Table = Table {
     ],
     hints: &[],
 };
+/// `[limits]`.
+pub const LIMITS: Table = Table {
+    title: "[limits]",
+    keys: &[
+        key("connections", "a whole number", "4000", "open connections in all; default: by descriptors and memory"),
+        key("connections_per_client", "a whole number", "512", "of one address; behind a trusted peer, requests of one client"),
+        key("requests", "a whole number", "4000", "requests in flight in all; default: by descriptors and memory"),
+        key("memory", "a size", "\"512M\"", "from here on nothing more is taken on; default: half of the machine's"),
+        key("head", "a size", "\"64K\"", "a request's head; default 64K"),
+        key("fields", "a whole number", "200", "header fields of a request; default 200"),
+        key("head_time", "a duration", "\"30s\"", "for a request's head to arrive; default 30s"),
+        key("idle", "a duration", "\"60s\"", "how long a connection is kept without a request; default 60s"),
+        key("streams", "a whole number", "128", "requests at a time on one HTTP/2 connection; default 128"),
+    ],
+    hints: &[
+        ("limit", "it stands in a route, in a door or at the top of the file"),
+        ("in_flight", "it stands in a route, in a door or at the top of the file"),
+        ("headers", "it is called `fields`"),
+        ("keep_alive", "it is called `idle`"),
+        ("timeout", "there is no limit on the whole; `idle` on a route limits silence"),
+        ("max_body", "it stands in a route"),
+    ],
+};
 /// `[docker]`.
 pub const DOCKER: Table = Table {
     title: "[docker]",
@@ -399,5 +423,5 @@ impl Table {
 /// Every table with keys of its own, in the order in which they are explained.
 pub const TABLES: &[&Table] = &[
     &FILE, &DOOR, &CERT, &DNS, &ACME, &EXPORT, &UPSTREAM, &ROUTE, &HEADERS, &HEADER_EDITS, &PATH, &EXPECT, &METRICS, &LOG,
-    &DRAIN, &DOCKER, &MAIL,
+    &DRAIN, &LIMITS, &DOCKER, &MAIL,
 ];

@@ -14,6 +14,7 @@ mod headers;
 // A table of keys reads best as a table.
 #[rustfmt::skip]
 mod keys;
+mod limits;
 mod paths;
 mod pinning;
 mod quotas;
@@ -45,8 +46,8 @@ pub use source::Source;
 pub use spec::{
     AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, Balance, CaSpec, CertSource, CertSpec, ChallengeSpec,
     Config, DnsSpec, DockerSpec, DoorSpec, DrainSpec, ExpectSpec, ExpectedSpec, ExportSpec, FromSpec, HeaderEdits,
-    HeadersSpec, KeyType, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec, QuotaSpec, RouteSpec,
-    Schemes, Span, TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
+    HeadersSpec, KeyType, LimitsSpec, Located, LogSpec, MailSpec, MetricsSpec, NetworkSpec, Origin, PathSpec,
+    QuotaSpec, RouteSpec, Schemes, Span, TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
 };
 
 pub use targets::parse_pin;
@@ -137,6 +138,7 @@ fn read<'t>(reading: &Reading<'t>, root: &'t DeTable<'t>) -> Config {
         metrics: file.item("metrics").and_then(|item| services::metrics(reading, &item)),
         log: services::log(reading, file.item("log").as_ref()),
         drain: services::drain(reading, file.item("drain").as_ref()),
+        limits: limits::limits(reading, file.item("limits").as_ref()),
         docker: file.item("docker").and_then(|item| services::docker(reading, &item)),
         mail: file.item("mail").and_then(|item| services::mail(reading, &item)),
         domain: domain.clone(),

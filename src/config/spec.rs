@@ -60,6 +60,8 @@ pub struct Config {
     pub log: LogSpec,
     /// `[drain]`, with its defaults.
     pub drain: DrainSpec,
+    /// `[limits]`, with its defaults.
+    pub limits: LimitsSpec,
     /// `[docker]`.
     pub docker: Option<DockerSpec>,
     /// `[mail]`.
@@ -551,6 +553,30 @@ pub struct DrainSpec {
     pub route: Duration,
     /// `upgrade`: at a hand-over. Default 1 h.
     pub upgrade: Duration,
+}
+
+/// `[limits]`: why each default is what it is stands in docs/defaults.md.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LimitsSpec {
+    /// `connections`: open connections of clients in all, from 16. Absent: by descriptors and memory.
+    pub connections: Option<u32>,
+    /// `connections_per_client`: of one address (one /64 under IPv6). Loopback and `trust`ed peers are not limited so: behind
+    /// them it limits the requests in flight of each believed client.
+    pub connections_per_client: u32,
+    /// `requests`: in flight in all, from 16. Absent: by descriptors and memory.
+    pub requests: Option<u32>,
+    /// `memory`: bytes resident from which on nothing more is taken on. Absent: half of the machine's.
+    pub memory: Option<u64>,
+    /// `head`: bytes of a request's head.
+    pub head: u32,
+    /// `fields` of a request's head.
+    pub fields: u32,
+    /// `head_time`: from the first byte of a head to its last.
+    pub head_time: Duration,
+    /// `idle`: a connection without a request.
+    pub idle: Duration,
+    /// `streams`: concurrent streams of one HTTP/2 connection.
+    pub streams: u32,
 }
 
 /// `[docker]`: containers that name their own routes.

@@ -26,6 +26,8 @@ pub enum Refusal {
     BodyTimeout,
     /// Too many requests, from this client or on this route.
     RateLimit,
+    /// As many requests are in flight as may be, or memory is short.
+    Overload,
     /// The request came through us already (our own name in Via).
     Loop,
     /// The upstream's machine refused the connection.
@@ -71,7 +73,7 @@ pub enum Shown {
 
 impl Refusal {
     /// Every refusal, for tables in tests, metrics and docs.
-    pub const ALL: [Refusal; 24] = [
+    pub const ALL: [Refusal; 25] = [
         Refusal::BadRequest,
         Refusal::BadPath,
         Refusal::MethodNotAllowed,
@@ -82,6 +84,7 @@ impl Refusal {
         Refusal::BodyLimit,
         Refusal::BodyTimeout,
         Refusal::RateLimit,
+        Refusal::Overload,
         Refusal::Loop,
         Refusal::UpstreamRefused,
         Refusal::UpstreamUnreachable,
@@ -129,6 +132,9 @@ impl Refusal {
             Refusal::BodyLimit => (413, "body-limit", Limit, "This upload is larger than this service accepts."),
             Refusal::BodyTimeout => (408, "body-timeout", Limit, "The upload stopped, or was too slow."),
             Refusal::RateLimit => (429, "rate-limit", Limit, "Too many requests; try again in a moment."),
+            Refusal::Overload => {
+                (503, "overload", Unavailable, "The gateway has as much in hand as it may; try again in a moment.")
+            }
             Refusal::Loop => (
                 508,
                 "loop",

@@ -3,16 +3,19 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use super::garbage;
 use super::sealing::Sealing;
 use super::trailers::Trailers;
+use crate::model::Refusal;
+use crate::telemetry::RequestId;
 use crate::upstream::{Wire, poll_write_pieces};
 
 /// What a client connection is doing, as far as its bytes tell. Shared with the socket, which must be `Send` for upgrades;
@@ -23,7 +26,20 @@ pub struct Activity {
     since: AtomicU32,
     is_blocked: AtomicBool,
     is_owed: AtomicBool,
+    /// Whether something of an exchange may still be on its way to the socket.
+    is_in_answer: AtomicBool,
+    first_byte: AtomicU8,
     turn: AtomicU32,
+    bare: OnceLock<Bare>,
+}
+
+/// A bare status of hyper's own that was exchanged for an answer from the table of refusals.
+#[derive(Clone, Copy, Debug)]
+pub struct Bare {
+    /// The id on the answer.
+    pub id: RequestId,
+    /// Why.
+    pub refusal: Refusal,
 }
 
 /// Phases of a client connection.
@@ -87,8 +103,28 @@ impl Activity {
         }
     }
 
+    /// The answer that was given to bytes that are no HTTP, if one was.
+    pub fn bare(&self) -> Option<Bare> {
+        self.bare.get().copied()
+    }
+
+    /// Whether what came on a cleartext socket began like a TLS record: a handshake (RFC 8446 §5.1).
+    pub fn began_like_tls(&self) -> bool {
+        self.first_byte.load(Ordering::Relaxed) == 0x16
+    }
+
+    /// All that was written has left: what is written next belongs to a new exchange, or to none.
+    fn flushed(&self) {
+        if self.is_in_answer.load(Ordering::Relaxed) && self.phase().0 != Phase::Busy {
+            self.is_in_answer.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Enters a phase at a tick.
     pub fn enter(&self, phase: Phase, tick: u32) {
+        if phase == Phase::Busy {
+            self.is_in_answer.store(true, Ordering::Relaxed);
+        }
         self.since.store(tick, Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
@@ -116,6 +152,10 @@ pub struct ClientIo {
     activity: Arc<Activity>,
     clock: Arc<Clock>,
     is_shut: bool,
+    is_home: bool,
+    is_http1: bool,
+    /// What is written in the place of hyper's bare status, and how much of it was.
+    instead: Option<Box<(Vec<u8>, usize)>>,
 }
 
 enum Socket {
@@ -202,14 +242,55 @@ impl Socket {
 
 impl ClientIo {
     /// A cleartext socket.
-    pub fn plain(stream: Wire, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
-        ClientIo { socket: Socket::Plain(stream), activity, clock, is_shut: false }
+    pub fn plain(stream: Wire, activity: Arc<Activity>, clock: Arc<Clock>, is_home: bool) -> ClientIo {
+        ClientIo::new(Socket::Plain(stream), true, activity, clock, is_home)
     }
 
-    /// A TLS socket. `is_sealing`: see [`Sealing`]; for HTTP/2.
-    pub fn tls(stream: TlsStream<Wire>, is_sealing: bool, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
-        let (sealing, trailers) = (is_sealing.then(Sealing::default), is_sealing.then(Trailers::default));
-        ClientIo { socket: Socket::Tls(Box::new(Tls { stream, sealing, trailers })), activity, clock, is_shut: false }
+    /// A TLS socket. HTTP/2 is sealed in whole records: see [`Sealing`].
+    pub fn tls(
+        stream: TlsStream<Wire>,
+        is_h2: bool,
+        activity: Arc<Activity>,
+        clock: Arc<Clock>,
+        is_home: bool,
+    ) -> ClientIo {
+        let (sealing, trailers) = (is_h2.then(Sealing::default), is_h2.then(Trailers::default));
+        ClientIo::new(Socket::Tls(Box::new(Tls { stream, sealing, trailers })), !is_h2, activity, clock, is_home)
+    }
+
+    fn new(socket: Socket, is_http1: bool, activity: Arc<Activity>, clock: Arc<Clock>, is_home: bool) -> ClientIo {
+        ClientIo { socket, activity, clock, is_shut: false, is_home, is_http1, instead: None }
+    }
+
+    /// Whether hyper answers by itself: it writes a status while no exchange has anything on its way. That only happens
+    /// where it could not make a request of what came, and ends the connection.
+    fn is_bare(&self, bufs: &[io::IoSlice<'_>]) -> bool {
+        self.is_http1
+            && !self.activity.is_in_answer.load(Ordering::Relaxed)
+            && bufs.iter().find(|buf| !buf.is_empty()).is_some_and(|buf| buf.starts_with(b"HTTP/1.1 4"))
+    }
+
+    /// Words of our own in the place of hyper's.
+    fn exchange_for(&mut self, head: &[u8]) {
+        let bare = Bare { id: RequestId::random(), refusal: garbage::refusal_of(head) };
+        let detail = if self.activity.began_like_tls() { garbage::TLS_AT_PLAIN } else { "" };
+        self.instead = Some(Box::new((garbage::answer(bare.refusal, bare.id, detail, self.is_home), 0)));
+        let _ = self.activity.bare.set(bare);
+    }
+
+    /// Writes what stands instead; done when all of it was taken.
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(instead) = &mut self.instead else { return Poll::Ready(Ok(())) };
+        let (text, sent) = &mut **instead;
+        while *sent < text.len() {
+            let polled = self.socket.poll_write_vectored(cx, &[io::IoSlice::new(&text[*sent..])]);
+            self.activity.wrote(&polled, &self.clock);
+            match ready!(polled)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                taken => *sent += taken,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -222,7 +303,14 @@ impl hyper::rt::Read for ClientIo {
             #[expect(unsafe_code, reason = "hyper's read buffer can be reached in no other way")]
             let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
             match this.socket.poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) => buffer.filled().len(),
+                Poll::Ready(Ok(())) => {
+                    if let Some(first) = buffer.filled().first()
+                        && this.activity.first_byte.load(Ordering::Relaxed) == 0
+                    {
+                        this.activity.first_byte.store(*first, Ordering::Relaxed);
+                    }
+                    buffer.filled().len()
+                }
                 other => return other,
             }
         };
@@ -249,6 +337,13 @@ impl hyper::rt::Write for ClientIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.instead.is_none() && this.is_bare(bufs) {
+            this.exchange_for(bufs.iter().find(|buf| !buf.is_empty()).map_or(&[], |buf| &**buf));
+        }
+        if this.instead.is_some() {
+            let whole = bufs.iter().map(|buf| buf.len()).sum();
+            return this.poll_instead(cx).map_ok(|()| whole);
+        }
         let polled = this.socket.poll_write_vectored(cx, bufs);
         this.activity.wrote(&polled, &this.clock);
         polled
@@ -262,6 +357,9 @@ impl hyper::rt::Write for ClientIo {
         let this = self.get_mut();
         let polled = this.socket.poll_flush(cx, &this.activity);
         this.activity.wrote(&polled, &this.clock);
+        if polled.is_ready() {
+            this.activity.flushed();
+        }
         polled
     }
 

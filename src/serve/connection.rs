@@ -1,52 +1,27 @@
-//! One client connection: TLS handshake, then HTTP/1.1 or HTTP/2 until either side has had enough.
+//! One client connection, as its requests and the sweeper see it: what it is doing, since when, and whether that is too
+//! long. What is read and written on it is `drive`'s.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::convert::Infallible;
-use std::future::Future;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
-use hyper::service::Service;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use http::{Response, StatusCode};
 use tokio::task::AbortHandle;
-use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::server::{Acceptor, ClientHello};
-use tokio_rustls::server::TlsStream;
 
-use super::announce::announced;
 use super::body::ResponseBody;
-use super::client_io::{Activity, ClientIo, Phase};
-use super::core::{Core, SECOND};
-use super::exchange::Exchange;
-use super::forward::forward;
-use super::request::{self, Handled};
-use crate::cert::{ACME_TLS, Certificate};
-use crate::model::{Announced, Client, Refusal};
-use crate::snapshot::{Listener, Mode};
-use crate::telemetry::{AccessRecord, HandshakeFailure, RequestId};
-use crate::upstream::Wire;
-
-/// The TLS handshake, from accept to finished. A phone on bad radio needs a few seconds.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// A keep-alive connection without a request, an HTTP/2 connection without a stream, or one that never sent a byte.
-const IDLE: u32 = 60 * SECOND;
-
-/// A request head, from its first byte to its end.
-const HEAD: u32 = 30 * SECOND;
+use super::client_io::{Activity, Phase};
+use super::core::{Core, SECOND, TICK};
+use super::counting::Held;
+use crate::cert::Certificate;
+use crate::config::LimitsSpec;
+use crate::model::{Announced, Client};
+use crate::snapshot::{Listener, Snapshot};
+use crate::telemetry::Ended;
 
 /// How long a connection that was asked to close may take before it is cut, if nothing is in flight on it.
 const GRACE: u32 = 5 * SECOND;
@@ -57,17 +32,8 @@ const UNREAD: u32 = 600 * SECOND;
 /// How long a client that was answered in the middle of its upload may go on sending before it is cut.
 const LINGER: u32 = 5 * SECOND;
 
-/// Bytes of a request head: line and fields.
-const MOST_HEAD: usize = 64 * 1024;
-
-/// Bytes of one HTTP/1.1 connection that wait here, read or to be written: what a client that does not read costs us.
-const MOST_BUFFER: usize = 128 * 1024;
-
-/// Fields of a request head.
-const MOST_FIELDS: usize = 200;
-
-/// Concurrent streams of one HTTP/2 connection.
-const MOST_STREAMS: u32 = 128;
+/// How long a handshake or a head is left in peace when room is needed for others.
+const PATIENCE: u32 = 2 * SECOND;
 
 /// One client connection, as its exchanges and the sweeper see it.
 pub struct Connection {
@@ -78,21 +44,81 @@ pub struct Connection {
     /// This end, as the client reached it.
     pub local: SocketAddr,
     /// Whom a trusted gateway named in a PROXY header, on doors that have one.
-    announced: Announced,
-    /// The certificate that was served; `None` on cleartext.
-    pub certificate: Option<Arc<Certificate>>,
-    activity: Arc<Activity>,
+    announced: Cell<Announced>,
+    /// What the file said about limits when it was accepted.
+    pub limits: LimitsSpec,
+    /// Whether its peer, where it is the client, is in a named network: it may know causes.
+    pub is_home: bool,
+    /// What it is doing.
+    pub activity: Arc<Activity>,
+    certificate: OnceCell<Arc<Certificate>>,
     streams: Cell<u32>,
     peer_value: OnceCell<Option<HeaderValue>>,
     closing_since: Cell<Option<u32>>,
-    is_h2: bool,
+    is_h2: Cell<bool>,
     is_retiring: Cell<bool>,
     has_served: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     task: RefCell<Option<AbortHandle>>,
+    /// Its place among the connections of its address.
+    _place: Option<Held>,
 }
 
 impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(
+        snapshot: &Snapshot,
+        listener: Listener,
+        (peer, local): (SocketAddr, SocketAddr),
+        place: Option<Held>,
+        tick: u32,
+    ) -> Connection {
+        // Behind a trusted peer nobody knows yet whose connection it is.
+        let client = if listener.door.trust.believes(peer.ip()) { Client::Unknown } else { Client::at(peer.ip()) };
+        let activity = Arc::new(Activity::default());
+        activity.enter(Phase::Opening, tick);
+        Connection {
+            listener,
+            peer,
+            local,
+            announced: Cell::new(Announced::Itself),
+            limits: snapshot.limits,
+            is_home: snapshot.networks.knows(client),
+            activity,
+            certificate: OnceCell::new(),
+            streams: Cell::new(0),
+            peer_value: OnceCell::new(),
+            closing_since: Cell::new(None),
+            is_h2: Cell::new(false),
+            is_retiring: Cell::new(false),
+            has_served: Cell::new(false),
+            waker: RefCell::default(),
+            task: RefCell::default(),
+            _place: place,
+        }
+    }
+
+    /// A PROXY header has said whom it is from.
+    pub fn announce(&self, announced: Announced) {
+        self.announced.set(announced);
+    }
+
+    /// The certificate that was served; `None` on cleartext, and before the handshake is done.
+    pub fn certificate(&self) -> Option<&Arc<Certificate>> {
+        self.certificate.get()
+    }
+
+    /// The handshake is done, with this certificate and for this protocol.
+    pub fn secured(&self, certificate: Arc<Certificate>, is_h2: bool) {
+        let _ = self.certificate.set(certificate);
+        self.is_h2.set(is_h2);
+    }
+
+    /// Names the task that serves it: who is to be aborted.
+    pub fn served_by(&self, task: AbortHandle) {
+        self.task.replace(Some(task));
+    }
+
     /// An exchange began on it.
     pub fn stream_began(&self) {
         self.streams.set(self.streams.get() + 1);
@@ -115,7 +141,7 @@ impl Connection {
 
     /// Whom the connection is from: the peer, or whom a PROXY header names instead; `None` where it names nobody.
     pub fn source(&self) -> Option<SocketAddr> {
-        match self.announced {
+        match self.announced.get() {
             Announced::Itself => Some(self.peer),
             Announced::Nobody => None,
             Announced::Client(client) => Some(client),
@@ -151,7 +177,7 @@ impl Connection {
     /// §9.6), and clients take a GOAWAY in answer to their first request for a fault.
     pub fn retire(&self, tick: u32) {
         self.is_retiring.set(true);
-        if self.is_h2 && self.has_served.get() {
+        if self.is_h2.get() && self.has_served.get() {
             self.close(tick);
         }
     }
@@ -163,348 +189,109 @@ impl Connection {
         }
     }
 
-    /// Judges its phase; called by the core's sweeper.
-    pub fn sweep(&self, tick: u32) {
+    /// Judges its phase; called by the core's sweeper. Gives why it was cut, if that was an offence.
+    pub fn sweep(&self, tick: u32) -> Option<Ended> {
         let (phase, since) = self.activity.phase();
         let spent = tick.saturating_sub(since);
         let is_free = self.streams.get() == 0;
-        let is_over = match (self.closing_since.get(), phase) {
+        let within = |limit: Duration| spent < ticks(limit);
+        let cause = match (self.closing_since.get(), phase) {
             // The end of an answer, or of a farewell, that the client is slow to take.
-            _ if is_free && self.activity.is_blocked() => spent >= UNREAD,
-            (Some(closing), _) => is_free && tick.saturating_sub(closing) >= GRACE,
-            (None, Phase::Lingering) => spent >= LINGER,
-            (None, Phase::Head) => is_free && spent >= HEAD,
-            (None, Phase::Idle | Phase::Opening) => {
-                if spent >= IDLE {
+            _ if is_free && self.activity.is_blocked() && spent >= UNREAD => Some(Ended::Unread),
+            _ if is_free && self.activity.is_blocked() => None,
+            (Some(closing), _) => {
+                if is_free && tick.saturating_sub(closing) >= GRACE {
+                    self.abort();
+                }
+                None
+            }
+            (None, Phase::Lingering) => (spent >= LINGER).then_some(Ended::Lingering),
+            (None, Phase::Head) => (is_free && !within(self.limits.head_time)).then_some(Ended::HeadTime),
+            (None, Phase::Idle) => {
+                if !within(self.limits.idle) {
                     self.close(tick);
                 }
-                false
+                None
             }
-            (None, Phase::Busy) => false,
+            // A handshake has a time of its own.
+            (None, Phase::Opening | Phase::Busy) => None,
         };
-        if is_over {
+        if cause.is_some() {
             self.abort();
+        }
+        cause
+    }
+
+    /// How soon it is cut when room is needed: the longest idle first, then what has taken long to begin. `None`: it is at work.
+    pub fn sheds_at(&self, tick: u32) -> Option<(u8, u32)> {
+        if self.streams.get() > 0 || self.activity.is_blocked() {
+            return None;
+        }
+        let (phase, since) = self.activity.phase();
+        match phase {
+            Phase::Idle => Some((0, since)),
+            Phase::Opening | Phase::Head | Phase::Lingering if tick.saturating_sub(since) >= PATIENCE => {
+                Some((1, since))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whoever is to be woken when it is asked to close.
+    pub fn wake_by(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        match known.as_mut() {
+            Some(known) => known.clone_from(waker),
+            None => *known = Some(waker.clone()),
         }
     }
 
     /// Tells the client that this is the last answer here, if it is: the connection is closed behind it.
-    fn mark_last(&self, response: &mut Response<ResponseBody>) {
-        if self.is_retiring.get() && !self.is_h2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    pub fn mark_last(&self, response: &mut Response<ResponseBody>) {
+        if self.is_retiring.get() && !self.is_h2.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether it is to end where its client cannot lose a request by it.
+    pub fn is_retiring(&self) -> bool {
+        self.is_retiring.get()
+    }
+
+    /// Whether it was asked to close.
+    pub fn is_closing(&self) -> bool {
         self.closing_since.get().is_some()
     }
 }
 
-/// Serves an accepted connection to its end. Spawned on the core that it was given to.
-pub async fn serve(core: Rc<Core>, mut stream: TcpStream, peer: SocketAddr, listener: Listener) {
-    let _open = Open::new(&core);
-    let activity = Arc::new(Activity::default());
-    activity.enter(Phase::Opening, core.tick());
-    let local = stream.local_addr().unwrap_or(listener.address);
-    let Some(announced) = announced_on(&core, &mut stream, peer, &listener).await else { return };
-    let (io, certificate, is_h2) = match listener.mode {
-        Mode::Plain | Mode::Redirect(_) => {
-            (ClientIo::plain(Wire(stream), Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
-        }
-        Mode::Tls => match tokio::time::timeout(HANDSHAKE, handshake(&core, Wire(stream))).await {
-            // A CA has seen what it came for.
-            Ok(Ok(None)) => return,
-            Ok(Ok(Some((stream, certificate)))) => {
-                let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let io = ClientIo::tls(stream, is_h2, Arc::clone(&activity), Arc::clone(&core.clock));
-                (io, Some(certificate), is_h2)
-            }
-            failed => {
-                let cause = match failed {
-                    Ok(Err(error)) => failure_of(&error),
-                    _ => HandshakeFailure::Timeout,
-                };
-                core.metrics.core(core.index).handshake_failed(cause);
-                return;
-            }
-        },
-    };
-    activity.enter(Phase::Idle, core.tick());
-    let connection = Rc::new(Connection {
-        listener,
-        peer,
-        local,
-        announced,
-        certificate,
-        activity,
-        streams: Cell::new(0),
-        peer_value: OnceCell::new(),
-        closing_since: Cell::new(None),
-        is_h2,
-        is_retiring: Cell::new(false),
-        has_served: Cell::new(false),
-        waker: RefCell::default(),
-        task: RefCell::default(),
-    });
-    let key = core.connected(Rc::clone(&connection));
-    let _registered = Registered { core: Rc::clone(&core), key };
-    // hyper's connection lives in a task of its own so that the sweeper can cut it from outside.
-    let task = tokio::task::spawn_local(drive(Rc::clone(&core), Rc::clone(&connection), io, is_h2));
-    connection.task.replace(Some(task.abort_handle()));
-    let _ = task.await;
+/// Whole ticks of a duration.
+fn ticks(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// Whom the connection is from, on a door that is told so; `None` if it is to be closed: only trusted gateways may say, and
-/// whoever comes through such a door has to.
-async fn announced_on(core: &Core, stream: &mut TcpStream, peer: SocketAddr, listener: &Listener) -> Option<Announced> {
-    if !listener.door.proxy_protocol {
-        return Some(Announced::Itself);
-    }
-    let counters = core.metrics.core(core.index);
-    if !listener.door.trust.believes(peer.ip()) {
-        counters.peer_refused();
-        return None;
-    }
-    let read = tokio::time::timeout(HANDSHAKE, announced(stream)).await;
-    let announced = read.ok().and_then(Result::ok);
-    if announced.is_none() {
-        counters.handshake_failed(HandshakeFailure::ProxyHeader);
-    }
-    announced
-}
-
-/// The handshake, with the certificate chosen by SNI from the snapshot of this moment. `None`: it was a CA that looked
-/// whether a name is ours, and it is gone again.
-async fn handshake(core: &Core, stream: Wire) -> io::Result<Option<(TlsStream<Wire>, Arc<Certificate>)>> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let name = start.client_hello().server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-    if let Some(proof) = name.as_deref().and_then(|name| proof_for(core, &start.client_hello(), name)) {
-        // RFC 8737 §3: nothing is said on such a connection but the handshake.
-        start.into_stream(proof).await?.shutdown().await?;
-        return Ok(None);
-    }
-    let certificate = {
-        let snapshot = core.cell.load();
-        let found = snapshot.certificates.find(name.as_deref());
-        Arc::clone(found.ok_or_else(|| io::Error::other("there is no certificate at all"))?)
-    };
-    let stream = start.into_stream(Arc::clone(certificate.server_config())).await?;
-    Ok(Some((stream, certificate)))
-}
-
-/// What a CA is shown that asks for `acme-tls/1` and nothing else.
-fn proof_for(core: &Core, hello: &ClientHello<'_>, name: &str) -> Option<Arc<ServerConfig>> {
-    let mut protocols = hello.alpn()?;
-    let asks_for_proof = protocols.next() == Some(ACME_TLS) && protocols.next().is_none();
-    if !asks_for_proof {
-        return None;
-    }
-    core.cell.challenges().certificate(name).cloned()
-}
-
-fn failure_of(error: &io::Error) -> HandshakeFailure {
-    use tokio_rustls::rustls::Error;
-    match error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) {
-        Some(Error::AlertReceived(_)) => HandshakeFailure::Alert,
-        Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => HandshakeFailure::NotTls,
-        Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => HandshakeFailure::NoAgreement,
-        Some(_) => HandshakeFailure::Other,
-        None => HandshakeFailure::Closed,
-    }
-}
-
-async fn drive(core: Rc<Core>, connection: Rc<Connection>, io: ClientIo, is_h2: bool) {
-    let service = Gateway { core: Rc::clone(&core), connection: Rc::clone(&connection), stream: Rc::default() };
-    if is_h2 {
-        let executor = Streams { last: Rc::clone(&service.stream) };
-        let mut builder = http2::Builder::new(executor);
-        builder
-            .max_concurrent_streams(MOST_STREAMS)
-            .initial_stream_window_size(256 * 1024)
-            .initial_connection_window_size(1024 * 1024)
-            .max_send_buf_size(256 * 1024)
-            .enable_connect_protocol()
-            .max_header_list_size(u32::try_from(MOST_HEAD).unwrap_or(u32::MAX));
-        let serving = builder.serve_connection(io, service);
-        run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
-    } else {
-        let mut builder = http1::Builder::new();
-        builder.max_headers(MOST_FIELDS).max_header_size(MOST_HEAD).max_buf_size(MOST_BUFFER).half_close(false);
-        let serving = builder.serve_connection(io, service).with_upgrades();
-        run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
-    }
-}
-
-/// Polls hyper's connection to its end, and tells it once when it was asked to close.
-async fn run<C>(serving: C, core: &Core, connection: &Connection, shut_down: impl Fn(Pin<&mut C>))
-where
-    C: Future<Output = hyper::Result<()>>,
-{
-    let mut serving = pin!(serving);
-    let mut was_told = false;
-    let ended = std::future::poll_fn(|cx: &mut Context<'_>| {
-        connection.activity.begin_turn();
-        if connection.is_closing() && !was_told {
-            was_told = true;
-            shut_down(serving.as_mut());
-        } else if !was_told {
-            connection.waker.replace(Some(cx.waker().clone()));
-        }
-        serving.as_mut().poll(cx)
-    });
-    if let Err(error) = ended.await
-        && error.is_parse()
-    {
-        record_garbage(core, connection, &error);
-    }
-}
-
-/// What was no HTTP never became an exchange; hyper answered it (400 or 431, without a body). It is recorded all the same.
-fn record_garbage(core: &Core, connection: &Connection, error: &hyper::Error) {
-    let refusal = if error.is_parse_too_large() { Refusal::HeadTooLarge } else { Refusal::BadRequest };
-    let method = Method::from_bytes(b"-").unwrap_or_default();
-    let record = AccessRecord {
-        id: RequestId::random(),
-        client: connection.client(),
-        peer: connection.peer.ip(),
-        door: &connection.listener.door.name,
-        route: None,
-        method: &method,
-        host: "",
-        path: "",
-        query: None,
-        version: Version::HTTP_11,
-        tls: connection.certificate.is_some(),
-        status: refusal.status(),
-        refusal: Some(refusal),
-        detail: Some(&error.to_string()),
-        bytes_in: 0,
-        bytes_out: 0,
-        took: Duration::ZERO,
-        upstream: None,
-        upstream_address: None,
-        first_byte: None,
-        user_agent: None,
-        upgraded: false,
-        aborted: false,
-    };
-    core.log.record(&record);
-    core.metrics.core(core.index).refused(refusal);
-    core.no_route.record(core.index, refusal.status(), Duration::ZERO, 0, 0);
-}
-
-/// hyper's view of us: a request in, a future of its answer out.
-struct Gateway {
-    core: Rc<Core>,
-    connection: Rc<Connection>,
-    stream: Rc<RefCell<Option<Rc<Exchange>>>>,
-}
-
-impl Service<Request<Incoming>> for Gateway {
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let exchange = Exchange::begin(&self.core, &self.connection, &request);
-        if request.version() == Version::HTTP_2 {
-            self.stream.replace(Some(Rc::clone(&exchange)));
-            if self.connection.is_retiring.get() {
-                self.connection.close(self.core.tick());
-            }
-        }
-        match request::handle(&exchange, request) {
-            Handled::Answered(mut response) => {
-                self.connection.mark_last(&mut response);
-                Answering::Now(Some(response))
-            }
-            Handled::Forwarded(journey, request) => {
-                Answering::Later(Box::pin(forward(journey, request)), Rc::clone(&self.connection))
-            }
-        }
-    }
-}
-
-/// The future of one answer.
-pub enum Answering {
-    /// Our own, at hand.
-    Now(Option<Response<ResponseBody>>),
-    /// The upstream's.
-    Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>, Rc<Connection>),
-}
-
-impl Future for Answering {
-    type Output = Result<Response<ResponseBody>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Answering::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
-            Answering::Later(answer, connection) => answer.as_mut().poll(cx).map(|mut response| {
-                connection.mark_last(&mut response);
-                Ok(response)
-            }),
-        }
-    }
-}
-
-/// Runs the streams of one HTTP/2 connection on this core. hyper calls the service and then spawns that stream's task in the
-/// same breath: so the exchange begun last is the one whose task this is, and can be cut alone.
-#[derive(Clone)]
-struct Streams {
-    last: Rc<RefCell<Option<Rc<Exchange>>>>,
-}
-
-impl<F: Future + 'static> Executor<F> for Streams
-where
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        let task = tokio::task::spawn_local(future);
-        if let Some(exchange) = self.last.borrow_mut().take() {
-            exchange.task.replace(Some(task.abort_handle()));
-        }
-    }
-}
-
-/// Counts an open connection for as long as it is held.
-struct Open(Rc<Core>);
-
-impl Open {
-    fn new(core: &Rc<Core>) -> Open {
-        core.metrics.core(core.index).connection_opened();
-        Open(Rc::clone(core))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.metrics.core(self.0.index).connection_closed();
-        self.0.load.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Keeps the connection where the sweeper finds it.
-struct Registered {
-    core: Rc<Core>,
+/// Keeps a connection counted, and where the sweeper finds it, for as long as it is served.
+pub struct Registered {
+    /// Its core.
+    pub core: Rc<Core>,
+    /// The connection.
+    pub connection: Rc<Connection>,
     key: usize,
+}
+
+impl Registered {
+    /// Takes a connection into the books of a core.
+    pub fn new(core: &Rc<Core>, connection: &Rc<Connection>) -> Registered {
+        core.metrics.core(core.index).connection_opened();
+        let key = core.connected(Rc::clone(connection));
+        Registered { core: Rc::clone(core), connection: Rc::clone(connection), key }
+    }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.core.disconnected(self.key);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_future_stays_small() {
-        fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
-            size_of::<F>()
-        }
-        // Each forwarded request allocates and moves this much.
-        let size = size_of_future(forward);
-        assert!(size <= 2048, "the future of a forwarded request has grown to {size} bytes");
+        let core = &self.core;
+        core.disconnected(self.key);
+        core.metrics.core(core.index).connection_closed();
+        core.load().connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

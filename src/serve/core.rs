@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,25 +13,32 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Version};
 use slab::Slab;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use super::body::RequestBody;
 use super::client_io::Clock;
-use super::connection::{self, Connection};
-use super::counting::Counts;
+use super::connection::{Connection, Registered};
+use super::counting::{Counts, Held};
+use super::drive;
 use super::exchange::Exchange;
 use super::looking::Look;
 use super::request;
+use super::room::{Room, Shortage};
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
-use crate::telemetry::{AccessLog, CoreLog, Metrics, NO_ROUTE, RouteMetrics};
+use crate::telemetry::{AccessLog, CoreLog, Ended, Metrics, NO_ROUTE, RouteMetrics};
 use crate::upstream::Pool;
 
 /// The sweeper's period, and the resolution of every silence limit.
-const TICK: Duration = Duration::from_millis(250);
+pub const TICK: Duration = Duration::from_millis(250);
 
 /// How long the end waits for a core.
 const LAST: Duration = Duration::from_secs(1);
+
+/// How many idle connections are ended at once when room is needed: at least one, and one in so many of those open, so that a
+/// crowd of new ones does not ask for each.
+const SHED_ONE_IN: usize = 256;
 
 /// Ticks in a second.
 pub const SECOND: u32 = 4;
@@ -46,6 +54,10 @@ pub struct Plant {
     pub access_log: AccessLog,
     /// What clients ask, counted.
     pub counts: Arc<Counts>,
+    /// How much is taken on.
+    pub room: Room,
+    /// Whether memory is short.
+    pub shortage: Arc<Shortage>,
     /// Our name in Via: unique to this installation, so that two gateways in a row are no loop.
     pub via: Arc<str>,
 }
@@ -79,10 +91,14 @@ pub struct Core {
     pub clock: Arc<Clock>,
     /// What clients ask, counted by all cores together.
     pub counts: Arc<Counts>,
-    /// How busy it is.
-    pub load: Arc<Load>,
+    /// How much is taken on.
+    pub room: Room,
+    /// Whether memory is short.
+    pub shortage: Arc<Shortage>,
     /// Our name in Via.
     pub via: Via,
+    /// How busy each core is.
+    loads: Arc<[Load]>,
     /// Rung when a new snapshot is in force: what waits for an upstream may find it elsewhere.
     pub news: Notify,
     now: Cell<Instant>,
@@ -119,7 +135,7 @@ impl Via {
 }
 
 impl Core {
-    fn new(index: usize, plant: &Plant, load: Arc<Load>) -> Core {
+    fn new(index: usize, plant: &Plant, loads: Arc<[Load]>) -> Core {
         let now = Instant::now();
         Core {
             index,
@@ -130,7 +146,9 @@ impl Core {
             pool: Pool::default(),
             clock: Arc::default(),
             counts: Arc::clone(&plant.counts),
-            load,
+            room: plant.room,
+            shortage: Arc::clone(&plant.shortage),
+            loads,
             via: Via::new(&plant.via),
             news: Notify::new(),
             now: Cell::new(now),
@@ -140,6 +158,16 @@ impl Core {
             is_draining: Cell::new(false),
             is_retiring: Cell::new(false),
         }
+    }
+
+    /// How busy it is.
+    pub fn load(&self) -> &Load {
+        &self.loads[self.index]
+    }
+
+    /// Exchanges in flight over all cores.
+    pub fn exchanges(&self) -> usize {
+        self.loads.iter().map(|load| load.exchanges.load(Ordering::Relaxed)).sum()
     }
 
     /// The time of the last tick or request: exact enough for limits of seconds, and free.
@@ -163,13 +191,13 @@ impl Core {
 
     /// Keeps an exchange where the sweeper finds it.
     pub fn enter(&self, exchange: Weak<Exchange>) -> usize {
-        self.load.exchanges.fetch_add(1, Ordering::Relaxed);
+        self.load().exchanges.fetch_add(1, Ordering::Relaxed);
         self.exchanges.borrow_mut().insert(exchange)
     }
 
     /// Forgets an exchange.
     pub fn leave(&self, key: usize) {
-        self.load.exchanges.fetch_sub(1, Ordering::Relaxed);
+        self.load().exchanges.fetch_sub(1, Ordering::Relaxed);
         self.exchanges.borrow_mut().try_remove(key);
     }
 
@@ -189,7 +217,7 @@ impl Core {
     }
 
     fn sweep(&self) {
-        self.load.beat.fetch_add(1, Ordering::Relaxed);
+        self.load().beat.fetch_add(1, Ordering::Relaxed);
         let now = self.refresh();
         let tick = self.tick();
         // Cloned out: what a sweep cuts may leave the lists while they are walked.
@@ -197,7 +225,9 @@ impl Core {
             exchange.sweep(now);
         }
         for connection in self.open_connections() {
-            connection.sweep(tick);
+            if let Some(cause) = connection.sweep(tick) {
+                self.metrics.core(self.index).ended(cause);
+            }
         }
         self.log.flush();
         if tick.is_multiple_of(5 * SECOND) {
@@ -235,6 +265,22 @@ impl Core {
         self.news.notify_waiters();
     }
 
+    /// Ends what is idle, the longest idle first, so that others have room; how many it ended.
+    fn shed(&self) -> usize {
+        let tick = self.tick();
+        let open = self.open_connections();
+        let mut idle: Vec<_> = open.iter().filter_map(|one| one.sheds_at(tick).map(|rank| (rank, one))).collect();
+        let count = (open.len() / SHED_ONE_IN + 1).min(idle.len());
+        if count < idle.len() {
+            idle.select_nth_unstable_by_key(count, |(rank, _)| *rank);
+        }
+        for (_, connection) in &idle[..count] {
+            connection.abort();
+            self.metrics.core(self.index).ended(Ended::Shed);
+        }
+        count
+    }
+
     async fn cut_all(&self) {
         for exchange in self.living_exchanges() {
             exchange.cut();
@@ -263,7 +309,8 @@ impl Core {
 }
 
 enum Order {
-    Serve(StdTcpStream, SocketAddr, Listener),
+    Serve(StdTcpStream, SocketAddr, Listener, Option<Held>),
+    Shed(oneshot::Sender<usize>),
     Published,
     Look(Look),
     Drain,
@@ -274,19 +321,16 @@ enum Order {
 /// All data cores, from outside.
 #[derive(Clone)]
 pub struct Cores {
-    cores: Arc<[Handle]>,
-}
-
-struct Handle {
-    orders: mpsc::UnboundedSender<Order>,
-    load: Arc<Load>,
+    cores: Arc<[mpsc::UnboundedSender<Order>]>,
+    loads: Arc<[Load]>,
 }
 
 impl Cores {
     /// Starts `count` cores, each a thread with a runtime of its own.
     pub fn start(count: usize, plant: &Plant) -> std::io::Result<Cores> {
-        let cores = (0..count.max(1)).map(|index| start_one(index, plant)).collect::<std::io::Result<Vec<_>>>()?;
-        Ok(Cores { cores: cores.into() })
+        let loads: Arc<[Load]> = (0..count.max(1)).map(|_| Load::default()).collect();
+        let cores = (0..loads.len()).map(|index| start_one(index, plant, Arc::clone(&loads)));
+        Ok(Cores { cores: cores.collect::<std::io::Result<Vec<_>>>()?.into(), loads })
     }
 
     /// How many there are.
@@ -296,15 +340,28 @@ impl Cores {
 
     /// Gives an accepted connection to the least busy core: fewest requests in flight, then fewest connections. A household
     /// has few, heavy connections, and two downloads must not share a core while the other sleeps.
-    pub fn serve(&self, stream: StdTcpStream, peer: SocketAddr, listener: Listener) {
-        let busy = |handle: &&Handle| {
-            let Load { exchanges, connections, .. } = &*handle.load;
-            (exchanges.load(Ordering::Relaxed), connections.load(Ordering::Relaxed))
-        };
-        if let Some(least) = self.cores.iter().min_by_key(busy) {
-            least.load.connections.fetch_add(1, Ordering::Relaxed);
-            let _ = least.orders.send(Order::Serve(stream, peer, listener));
+    pub fn serve(&self, stream: StdTcpStream, peer: SocketAddr, listener: Listener, place: Option<Held>) {
+        let busy =
+            |(_, load): &(_, &Load)| (load.exchanges.load(Ordering::Relaxed), load.connections.load(Ordering::Relaxed));
+        if let Some((core, load)) = self.cores.iter().zip(self.loads.iter()).min_by_key(busy) {
+            load.connections.fetch_add(1, Ordering::Relaxed);
+            let _ = core.send(Order::Serve(stream, peer, listener, place));
         }
+    }
+
+    /// Ends idle connections so that there is room for others, on the core that has most; how many it ended.
+    pub async fn shed(&self) -> usize {
+        let mut fullest: Vec<usize> = (0..self.cores.len()).collect();
+        fullest.sort_by_key(|&core| std::cmp::Reverse(self.loads[core].connections.load(Ordering::Relaxed)));
+        for core in fullest {
+            let (answer, ended) = oneshot::channel();
+            let _ = self.cores[core].send(Order::Shed(answer));
+            match ended.await {
+                Ok(count) if count > 0 => return count,
+                _ => {}
+            }
+        }
+        0
     }
 
     /// Tells every core that a new snapshot is in force.
@@ -324,7 +381,7 @@ impl Cores {
 
     /// How often each core's sweeper has turned.
     pub fn beats(&self) -> Vec<usize> {
-        self.cores.iter().map(|core| core.load.beat.load(Ordering::Relaxed)).collect()
+        self.loads.iter().map(|load| load.beat.load(Ordering::Relaxed)).collect()
     }
 
     /// Cuts what is left and waits until every core has written its last record; for a moment at most.
@@ -343,33 +400,40 @@ impl Cores {
 
     fn tell(&self, order: impl Fn() -> Order) {
         for core in self.cores.iter() {
-            let _ = core.orders.send(order());
+            let _ = core.send(order());
         }
     }
 
     /// Exchanges in flight, and connections open, over all cores.
     pub fn in_flight(&self) -> (usize, usize) {
         let sum = |pick: fn(&Load) -> &AtomicUsize| {
-            self.cores.iter().map(|core| pick(&core.load).load(Ordering::Relaxed)).sum::<usize>()
+            self.loads.iter().map(|load| pick(load).load(Ordering::Relaxed)).sum::<usize>()
         };
         (sum(|load| &load.exchanges), sum(|load| &load.connections))
     }
 }
 
-fn start_one(index: usize, plant: &Plant) -> std::io::Result<Handle> {
-    let (orders, inbox) = mpsc::unbounded_channel();
-    let load = Arc::new(Load::default());
+fn start_one(index: usize, plant: &Plant, loads: Arc<[Load]>) -> std::io::Result<mpsc::UnboundedSender<Order>> {
+    let (orders, mut inbox) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (plant, shared) = (plant.clone(), Arc::clone(&load));
+    let plant = plant.clone();
     thread::Builder::new().name(format!("core-{index}")).spawn(move || {
-        let core = Rc::new(Core::new(index, &plant, shared));
-        let local = LocalSet::new();
-        local.block_on(&runtime, work(core, inbox));
+        let core = Rc::new(Core::new(index, &plant, loads));
+        keep_at(&runtime, &LocalSet::new(), async || work(&core, &mut inbox).await);
     })?;
-    Ok(Handle { orders, load })
+    Ok(orders)
 }
 
-async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+/// Works to the end. A fault in the work itself ends none of the tasks beside it: it is taken up again where it was. (The
+/// tasks, one for each connection and each HTTP/2 stream, contain their own faults.)
+fn keep_at<F>(runtime: &Runtime, tasks: &LocalSet, mut work: F)
+where
+    F: AsyncFnMut(),
+{
+    while catch_unwind(AssertUnwindSafe(|| tasks.block_on(runtime, work()))).is_err() {}
+}
+
+async fn work(core: &Rc<Core>, inbox: &mut mpsc::UnboundedReceiver<Order>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -381,7 +445,10 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
             }
         };
         match order {
-            Some(Order::Serve(stream, peer, listener)) => take(&core, stream, peer, listener),
+            Some(Order::Serve(stream, peer, listener, place)) => take(core, stream, peer, listener, place),
+            Some(Order::Shed(answer)) => {
+                let _ = answer.send(core.shed());
+            }
             Some(Order::Published) => core.published(),
             Some(Order::Look(look)) => core.look(look),
             Some(Order::Drain) => core.drain(),
@@ -397,15 +464,19 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     }
 }
 
-fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Listener) {
+fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Listener, place: Option<Held>) {
     match TcpStream::from_std(stream) {
         Ok(stream) => {
             let _ = stream.set_nodelay(true);
             core.refresh();
-            tokio::task::spawn_local(connection::serve(Rc::clone(core), stream, peer, listener));
+            let ends = (peer, stream.local_addr().unwrap_or(listener.address));
+            let connection = Rc::new(Connection::new(&core.cell.load(), listener, ends, place, core.tick()));
+            let registered = Registered::new(core, &connection);
+            let task = tokio::task::spawn_local(drive::serve(registered, stream));
+            connection.served_by(task.abort_handle());
         }
         Err(error) => {
-            core.load.connections.fetch_sub(1, Ordering::Relaxed);
+            core.load().connections.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!(%error, "an accepted connection could not be served");
         }
     }
@@ -414,4 +485,32 @@ fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Liste
 /// What a snapshot says about the address that a connection came in on; what the door was then, if it is gone.
 pub fn listener_of<'a>(snapshot: &'a Snapshot, connection: &'a Connection) -> &'a Listener {
     snapshot.listener(connection.listener.address).unwrap_or(&connection.listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_its_own_task_and_neither_the_others_nor_the_core() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let tasks = LocalSet::new();
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let mut rounds = 0;
+        keep_at(&runtime, &tasks, async || {
+            rounds += 1;
+            if rounds == 1 {
+                tokio::task::spawn_local(async { panic!("a connection's task") });
+                let told = told.clone();
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    let _ = told.send("another connection lives");
+                });
+                tokio::task::yield_now().await;
+                panic!("the core's own work");
+            }
+            assert_eq!(heard.recv().await, Some("another connection lives"));
+        });
+        assert_eq!(rounds, 2);
+    }
 }

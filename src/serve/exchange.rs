@@ -170,7 +170,7 @@ impl Exchange {
             path: self.uri.path(),
             query: path_query.and_then(|pq| pq.query()).filter(|_| route.is_some_and(|route| route.log_query)),
             version: self.version,
-            tls: self.connection.certificate.is_some(),
+            tls: self.connection.certificate().is_some(),
             status: self.status.get(),
             refusal: self.refusal.get(),
             detail: detail.as_deref(),

@@ -69,14 +69,14 @@ fn decided(
         client: believed.client,
         host: &host,
         path: path_of(&parts.uri),
-        is_covered: exchange.connection.certificate.as_ref().is_none_or(|served| served.covers(&host)),
+        is_covered: exchange.connection.certificate().is_none_or(|served| served.covers(&host)),
     };
     let decision = decide(snapshot, &facts);
     exchange.host.replace(host);
     if let Some(route) = decision.route {
         let _ = exchange.route.set(Arc::clone(route));
     }
-    within_bounds(exchange, &decision).map_err(told)?;
+    within_bounds(exchange, snapshot, listener, &decision).map_err(told)?;
     let answered = match decision.verdict {
         Verdict::Refuse(Refusal::AccessDenied) => {
             let why = denied(&decision, &believed.client.to_string());
@@ -113,15 +113,46 @@ fn decided(
 
 /// Counts the request where the file bounds what one client may ask of one route. The client is whom the door believes: the
 /// unknown are one, and nobody is the gateway that they came through.
-fn within_bounds(exchange: &Exchange, decision: &Decision<'_>) -> Result<(), Refused> {
+fn within_bounds(
+    exchange: &Exchange,
+    snapshot: &Snapshot,
+    listener: &Listener,
+    decision: &Decision<'_>,
+) -> Result<(), Refused> {
     let Some(route) = decision.route else { return Ok(()) };
+    if matches!(decision.verdict, Verdict::Refuse(_)) {
+        return Ok(());
+    }
     let client = exchange.client.get();
     let core = &exchange.core;
+    if core.shortage.is_on() {
+        return Err((Refusal::Overload, "memory is short (`memory` of [limits])".into()));
+    }
+    let most = core.room.requests(&snapshot.limits);
+    if core.exchanges() > most {
+        return Err((Refusal::Overload, format!("{most} requests are in flight (`requests` of [limits])").into()));
+    }
     let over = |what: String, place: &crate::snapshot::AllowPlace, line: u32, retry_after: u64| {
         exchange.retry_after.set(Some(retry_after));
         route.metrics.limited(core.index);
         Err((Refusal::RateLimit, format!("{client}: {what} of {place} (line {line})").into()))
     };
+    // Behind a trusted peer a connection is nobody's in particular: what one address may have elsewhere in connections, one
+    // client may have here in requests.
+    if listener.door.trust.believes(exchange.connection.peer.ip())
+        && client != Client::at(exchange.connection.peer.ip())
+    {
+        let most = snapshot.limits.connections_per_client;
+        match core.counts.enter(most, &(0, 0, client.counted_with())) {
+            Some(held) => exchange.held.borrow_mut().push(held),
+            None => {
+                exchange.retry_after.set(Some(1));
+                route.metrics.limited(core.index);
+                let why = format!("{client}: more than {most} at a time (`connections_per_client` of [limits])");
+                return Err((Refusal::RateLimit, why.into()));
+            }
+        }
+    }
     if let Some(bound) = decision.bounds.in_flight
         && let Some(most) = bound.most
     {

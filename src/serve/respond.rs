@@ -16,6 +16,7 @@ use super::grpc;
 use super::headers::{X_DOORWARD_ERROR, lists};
 use crate::model::{Refusal, Shown};
 use crate::snapshot::Answer;
+use crate::telemetry::RequestId;
 
 /// Seconds after which a client may try an upstream that is away again.
 const RETRY_AFTER: &str = "5";
@@ -63,7 +64,7 @@ pub fn refuse(
     let (body, content_type) = if audience.wants_page {
         (page(exchange, audience, refusal, word, detail.as_deref()), "text/html; charset=utf-8")
     } else {
-        (plain(exchange, audience, refusal, word, detail.as_deref()), "text/plain; charset=utf-8")
+        (plain(refusal, exchange.id, audience.is_home, detail.as_deref()), "text/plain; charset=utf-8")
     };
     if let Some(detail) = detail {
         exchange.detail.replace(Some(detail.into_owned()));
@@ -147,14 +148,14 @@ fn plain_words(exchange: &Exchange, audience: &Audience, refusal: Refusal, word:
     format!("{word}: {sentence}{detail} id {}", exchange.id)
 }
 
-fn plain(exchange: &Exchange, audience: &Audience, refusal: Refusal, word: &str, detail: Option<&str>) -> String {
+/// A refusal as text.
+pub fn plain(refusal: Refusal, id: RequestId, is_home: bool, detail: Option<&str>) -> String {
     let status = refusal.status();
-    let id = exchange.id;
-    if !audience.is_home {
-        return format!("{status} {word}\nid {id}\n");
+    if !is_home {
+        return format!("{status} {}\nid {id}\n", refusal.shown().as_str());
     }
     let detail = detail.map(|detail| format!("{detail}\n")).unwrap_or_default();
-    format!("{status} {word}\n{}\n{detail}id {id}\n", refusal.sentence())
+    format!("{status} {}\n{}\n{detail}id {id}\n", refusal.cause(), refusal.sentence())
 }
 
 fn page(exchange: &Exchange, audience: &Audience, refusal: Refusal, word: &str, detail: Option<&str>) -> String {

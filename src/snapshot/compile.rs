@@ -71,6 +71,7 @@ pub fn compile(parts: Parts<'_>) -> Snapshot {
         metrics: metrics_door,
         access_log: config.log.access,
         drain: config.drain,
+        limits: config.limits,
         lanes: lane_ids(&targets),
         targets,
         networks,

@@ -107,6 +107,9 @@ fn setting_changes(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
     if before.drain != after.drain {
         words.push("drain");
     }
+    if before.limits != after.limits {
+        words.push("limits");
+    }
     words
 }
 

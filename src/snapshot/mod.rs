@@ -35,7 +35,7 @@ pub use spellings::spellings;
 pub use table::{Found, RouteTable};
 
 use crate::cert::CertTable;
-use crate::config::{AccessFormat, DrainSpec};
+use crate::config::{AccessFormat, DrainSpec, LimitsSpec};
 use crate::model::NetworkSet;
 use crate::upstream::Target;
 
@@ -64,6 +64,8 @@ pub struct Snapshot {
     pub drain: DrainSpec,
     /// Whether containers may have names that are not known yet: then a name that nobody has is not unknown for good.
     pub awaits_containers: bool,
+    /// `[limits]`.
+    pub limits: LimitsSpec,
     /// Every target that some route leads to.
     pub targets: Vec<Arc<Target>>,
     /// The ids of all their lanes, sorted.

@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::model::Refusal;
 
+use super::endings::{Ended, NoRoom};
 use super::metrics::{BUCKETS, CLASSES, Cell, HandshakeFailure, Metrics, RouteCell, RouteMetrics};
 use super::process::ProcessFigures;
 
@@ -169,8 +170,22 @@ fn connections(page: &mut Page, metrics: &Metrics, routes: &[RouteSums]) {
             page.sample(name, &[("cause", cause.cause())], count);
         }
     }
+    let name = "doorward_connections_refused_total";
+    page.family(name, "counter", "Connections closed before a byte was read, by the key of [limits].");
+    for cause in NoRoom::ALL {
+        page.sample(name, &[("cause", cause.cause())], total_of(cores, |core| core.no_room[cause as usize].read()));
+    }
+    let name = "doorward_connections_ended_total";
+    page.family(name, "counter", "Open connections that Doorward ended, by cause.");
+    for cause in Ended::ALL {
+        page.sample(name, &[("cause", cause.cause())], total_of(cores, |core| core.ended[cause as usize].read()));
+    }
     let help = "Faults of Doorward itself that were contained.";
     page.single("doorward_panics_total", "counter", help, total(|core| core.panics.read()));
+}
+
+fn total_of(cores: &[super::CoreMetrics], pick: impl Fn(&super::CoreMetrics) -> u64) -> u64 {
+    cores.iter().map(pick).sum()
 }
 
 fn upstreams(page: &mut Page, metrics: &Metrics) {

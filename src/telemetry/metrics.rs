@@ -11,6 +11,7 @@ use crate::model::Refusal;
 
 use super::access_log::{AccessLog, Losses};
 use super::certificates::CertificateWork;
+use super::endings::{Ended, NoRoom};
 use super::members::MemberMetrics;
 
 /// The `route` label of requests that no route has the name for.
@@ -289,6 +290,8 @@ pub struct CoreMetrics {
     pub(super) panics: Cell,
     pub(super) accept_errors: Cell,
     pub(super) refused_peers: Cell,
+    pub(super) ended: [Cell; Ended::ALL.len()],
+    pub(super) no_room: [Cell; NoRoom::ALL.len()],
 }
 
 impl CoreMetrics {
@@ -325,6 +328,16 @@ impl CoreMetrics {
     /// A connection was closed before a byte was read, because of the door's `peers`.
     pub fn peer_refused(&self) {
         self.refused_peers.add(1);
+    }
+
+    /// An open connection was ended, for this cause.
+    pub fn ended(&self, cause: Ended) {
+        self.ended[cause as usize].add(1);
+    }
+
+    /// A connection was closed before a byte was read: there was no room for it.
+    pub fn no_room(&self, cause: NoRoom) {
+        self.no_room[cause as usize].add(1);
     }
 
     /// Connections of this core that are open now.

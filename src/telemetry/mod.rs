@@ -4,6 +4,7 @@
 mod access_line;
 mod access_log;
 mod certificates;
+mod endings;
 mod escape;
 mod exposition;
 mod figures;
@@ -19,12 +20,14 @@ mod tap;
 pub use access_line::AccessRecord;
 pub use access_log::{AccessLog, AccessLogError, CoreLog, Losses, Sink};
 pub use certificates::CertificateWork;
+pub use endings::{Ended, NoRoom};
 pub use figures::{RouteFigures, duration_bounds};
 pub use logging::start_logging;
 pub use members::MemberMetrics;
 pub use metrics::{
     CertificateMetric, ContainerCounts, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics,
 };
+pub use process::resident_memory;
 pub use readiness::{Pending, Readiness};
 pub use request_id::{RequestId, RequestIdError};
 pub use tap::{Watched, Watching};

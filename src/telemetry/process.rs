@@ -25,10 +25,15 @@ impl ProcessFigures {
             // The listing holds a descriptor itself.
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count().saturating_sub(1)),
             max_fds: getrlimit(Resource::Nofile).current,
-            resident_bytes: fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_bytes),
+            resident_bytes: resident_memory(),
             cpu_seconds: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
         }
     }
+}
+
+/// Memory of this process that is really there, in bytes.
+pub fn resident_memory() -> Option<u64> {
+    fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident_bytes)
 }
 
 /// `VmRSS:     5120 kB` (proc_pid_status(5)).

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::harness::{Client, Gateway, Raw, Upstream};
+use crate::harness::{Client, Gateway, Raw, Upstream, eventually};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -81,8 +81,8 @@ async fn pour(raw: &mut Raw, pieces: impl IntoIterator<Item = Vec<u8>>) {
     let _ = raw.pour(&block).await;
 }
 
-/// Runs one flood beside a victim: it is served before, during and after, and the memory comes back.
-async fn survives<F>(flood: F)
+/// Runs one flood beside a victim: it is served before, during and after, and the memory comes back. Gives the gateway.
+async fn survives<F>(flood: F) -> Gateway
 where
     F: AsyncFnOnce(&mut Raw),
 {
@@ -107,11 +107,17 @@ where
     assert!(grown < 48 << 20, "the flood holds {} MiB", grown >> 20);
     drop(raw);
     assert_eq!(victim.get("/10000").start().await.generated_rest(0).await, 10_000);
+    edge
+}
+
+/// How many connections were ended for this cause so far.
+async fn ended(edge: &Gateway, cause: &str) -> f64 {
+    edge.metric(&format!("doorward_connections_ended_total{{cause=\"{cause}\"}}")).await
 }
 
 #[tokio::test]
 async fn rapid_reset() {
-    survives(async |raw: &mut Raw| {
+    let edge = survives(async |raw: &mut Raw| {
         let requests = (0..20_000).map(|n| {
             let stream = 2 * n + 1;
             [
@@ -123,6 +129,7 @@ async fn rapid_reset() {
         pour(raw, requests).await;
     })
     .await;
+    assert_eq!(ended(&edge, "flood").await, 1.0, "its connection was ended, and counted");
 }
 
 #[tokio::test]
@@ -247,4 +254,84 @@ async fn more_streams_than_are_allowed() {
         pour(raw, asks).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn two_hundred_answers_whose_windows_stay_shut_cost_little() {
+    let shop = Upstream::generating().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    assert_eq!(edge.client().h2().get("shop.home.test/1000").await.status, 200);
+    let before = edge.memory();
+    let mut stalled = Vec::new();
+    for _ in 0..2 {
+        let client = edge.client().h2();
+        let mut raw = preface(&client).await;
+        let asks = (0..100).map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &head("GET", "/100000000")));
+        pour(&mut raw, std::iter::once(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).chain(asks)).await;
+        stalled.push(raw);
+    }
+    eventually("all to be asked for", async || (shop.requests() >= 201).then_some(())).await;
+    let each = edge.memory().saturating_sub(before) / 200;
+    assert!(each < 160 << 10, "{} KiB for each answer that nobody takes", each >> 10);
+    assert_eq!(edge.client().h2().get("shop.home.test/1000").await.status, 200);
+}
+
+#[tokio::test]
+async fn windows_that_open_byte_by_byte() {
+    survives(async |raw: &mut Raw| {
+        let closed = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+        let asks = (0..50).map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &head("GET", "/1000000")));
+        let opens = (0..50_000).map(|n| frame(WINDOW_UPDATE, 0, 2 * (n % 50) + 1, &[0, 0, 0, 1]));
+        pour(raw, std::iter::once(closed).chain(asks).chain(opens)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settings_that_move_every_window_up_and_down() {
+    survives(async |raw: &mut Raw| {
+        let asks = (0..100).map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &head("GET", "/1000000")));
+        let moves = (0..50_000).map(|n| frame(SETTINGS, 0, 0, &[0, 4, 0, if n % 2 == 0 { 0 } else { 255 }, 255, 255]));
+        pour(raw, asks.chain(moves)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn floods_of_frames_that_nobody_knows_and_of_padding() {
+    survives(async |raw: &mut Raw| pour(raw, (0..100_000).map(|n| frame(0xb0, 0, 2 * n + 1, b"what?"))).await).await;
+    survives(async |raw: &mut Raw| {
+        let first = frame(HEADERS, END_HEADERS, 1, &head("POST", "/up"));
+        let mut padding = vec![255];
+        padding.extend([0; 255]);
+        pour(raw, std::iter::once(first).chain((0..50_000).map(|_| frame(DATA, 8, 1, &padding)))).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_table_of_headers_that_is_resized_for_ever() {
+    survives(async |raw: &mut Raw| {
+        // Two changes of size may begin a block (RFC 7541 §4.2); thousands are nobody's.
+        let block = |n: usize| [[0x20, 0x3f, 0xe1, 0x1f].repeat(n), head("GET", "/1")].concat();
+        let few = (0..500).map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &block(1)));
+        let many = frame(HEADERS, END_HEADERS | END_STREAM, 1001, &block(3000));
+        pour(raw, few.chain(std::iter::once(many))).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_breaks_the_rules_ends_its_connection_and_is_counted() {
+    for wrong in [
+        frame(DATA, 0, 0, b"on no stream"),
+        frame(HEADERS, END_HEADERS | END_STREAM, 2, &head("GET", "/1")),
+        frame(5, END_HEADERS, 1, &head("GET", "/1")),
+        frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 0]),
+        frame(PING, 0, 0, b"short"),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xff; 40]),
+    ] {
+        let edge = survives(async |raw: &mut Raw| pour(raw, [wrong]).await).await;
+        eventually("its end to be counted", async || (ended(&edge, "protocol").await == 1.0).then_some(())).await;
+    }
 }

@@ -105,6 +105,9 @@ fn mend(record: &Value) -> String {
         Refusal::BodyLimit => format!("Raise `max_body` of `{route}`, or leave the key out: then there is no limit."),
         Refusal::BodyTimeout => "The client sent nothing for 30 s, or less than 1 KiB/s. Look at its connection.".into(),
         Refusal::RateLimit => format!("Wait, or raise the limit of `{route}` if it is meant to bear this."),
+        Refusal::Overload => "Wait. If it is meant to bear this: docs/defaults.md says what bounds it \
+                              (`requests` and `memory` of [limits], LimitNOFILE)."
+            .into(),
         Refusal::Loop => format!("`{route}` leads back here. Let its `to` name the service itself, not this gateway."),
         Refusal::UpstreamRefused => {
             "The machine is there, but nothing listens on that port: is the service started, and is the port right? If it is \

@@ -1,0 +1,104 @@
+//! How much the process takes on in all: connections, requests, memory. The system gives the defaults; the file may say
+//! otherwise, but no more than there are descriptors.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::config::LimitsSpec;
+
+/// Memory that one connection may hold in buffers at worst: what an HTTP/1.1 client can make us read and write ahead.
+const CONNECTION: u64 = 128 << 10;
+
+/// Descriptors that are no connection's: listeners, log, admin socket, files that are being read, DNS, event queues.
+pub const RESERVED: u64 = 64;
+
+/// More than this is never the default, however large the machine.
+const MOST: u32 = 100_000;
+
+/// Fewer than this is never the default, however small.
+const LEAST: u32 = 64;
+
+/// What the system gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Connections of clients, and requests in flight, that there are descriptors for: each request may need one more.
+    pub descriptors: u32,
+    /// Connections that the machine has memory for as well.
+    pub connections: u32,
+    /// Bytes that the process may have resident.
+    pub memory: u64,
+}
+
+impl Room {
+    /// With so many open files, and on a machine (or in a cgroup) with so much memory.
+    pub fn of(files: u64, memory: u64) -> Room {
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).max(LEAST);
+        let descriptors = count(files.saturating_sub(RESERVED) / 2);
+        let connections = count(memory / 2 / CONNECTION).min(descriptors).min(MOST);
+        Room { descriptors, connections, memory: memory / 2 }
+    }
+
+    /// Open connections in all.
+    pub fn connections(&self, limits: &LimitsSpec) -> usize {
+        limits.connections.map_or(self.connections, |written| written.min(self.descriptors)) as usize
+    }
+
+    /// Requests in flight in all.
+    pub fn requests(&self, limits: &LimitsSpec) -> usize {
+        limits.requests.map_or(self.connections, |written| written.min(self.descriptors)) as usize
+    }
+
+    /// Bytes resident.
+    pub fn memory(&self, limits: &LimitsSpec) -> u64 {
+        limits.memory.unwrap_or(self.memory)
+    }
+}
+
+/// Whether memory is short: set by the accepting thread, which looks four times a second, read by everybody.
+#[derive(Debug, Default)]
+pub struct Shortage(AtomicBool);
+
+impl Shortage {
+    /// Whether nothing more is to be taken on.
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Judges what is resident; what was short is so until a tenth is free again. Gives whether it is short now, and whether
+    /// that is news.
+    pub fn judge(&self, resident: u64, most: u64) -> (bool, bool) {
+        let before = self.is_on();
+        let is_on = resident >= if before { most - most / 10 } else { most };
+        self.0.store(is_on, Ordering::Relaxed);
+        (is_on, is_on != before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_of_descriptors_and_memory_decides() {
+        let small = Room::of(1024, 8 << 30);
+        assert_eq!((small.descriptors, small.connections), (480, 480));
+        assert_eq!(Room::of(1 << 20, 1 << 30).connections, 4096);
+        assert_eq!(Room::of(1 << 20, 1 << 40).connections, MOST);
+        assert_eq!(Room::of(100, 1 << 20).connections, LEAST);
+    }
+
+    #[test]
+    fn the_file_may_ask_for_what_there_are_descriptors_for() {
+        let room = Room::of(1024, 8 << 30);
+        let limits = LimitsSpec { connections: Some(100), requests: Some(9999), ..LimitsSpec::DEFAULT };
+        assert_eq!((room.connections(&limits), room.requests(&limits)), (100, 480));
+    }
+
+    #[test]
+    fn a_shortage_ends_only_when_a_tenth_is_free_again() {
+        let shortage = Shortage::default();
+        assert_eq!(shortage.judge(99, 100), (false, false));
+        assert_eq!(shortage.judge(100, 100), (true, true));
+        assert_eq!(shortage.judge(91, 100), (true, false));
+        assert_eq!(shortage.judge(89, 100), (false, true));
+    }
+}
