@@ -92,7 +92,9 @@ impl Peer {
             Peer::Nginx => ["-c", &config, "-e", "stderr"].map(str::to_owned).to_vec(),
             Peer::Haproxy => ["-db", "-f", &config].map(str::to_owned).to_vec(),
             Peer::Caddy => ["run", "--adapter", "caddyfile", "--config", &config].map(str::to_owned).to_vec(),
-            Peer::Pingora => fs::read_to_string(&config).unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+            Peer::Pingora => {
+                fs::read_to_string(&config).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+            }
         };
         words
     }

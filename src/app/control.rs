@@ -27,6 +27,7 @@ use crate::acme::{CertificateWorker, Stored};
 use crate::admin::{AdminHandle, Answer, Command, Order, Signal, Signals, serve_metrics};
 use crate::cert::SystemRoots;
 use crate::config::{Config, Source};
+use crate::model::AccessFormat;
 use crate::provider::{ContentPrint, Watch};
 use crate::serve::{Cores, Counts, Doors, Plant};
 use crate::service::{Inherited, StateLock, Supervisor};
@@ -91,6 +92,12 @@ fn look_at(files: &[PathBuf]) -> Seen {
     files.iter().map(|file| (file.clone(), ContentPrint::of_file(file))).collect()
 }
 
+fn open_access_log(format: AccessFormat, metrics: &Metrics) -> Result<AccessLog, AppError> {
+    let log = AccessLog::start(format, Sink::Stdout).map_err(|error| AppError::Start(std::io::Error::other(error)))?;
+    metrics.watch_access_log(&log);
+    Ok(log)
+}
+
 impl Control {
     /// Builds everything and opens the doors. Inside the control runtime.
     pub fn start(options: RunOptions, arrival: &mut Arrival) -> Result<Control, AppError> {
@@ -116,9 +123,7 @@ impl Control {
         tell(&warnings, &notices, &config);
         let bound = bind_all(&snapshot, &[], None, &mut arrival.inherited)?;
 
-        let access_log = AccessLog::start(snapshot.access_log, Sink::Stdout)
-            .map_err(|error| AppError::Start(std::io::Error::other(error)))?;
-        metrics.watch_access_log(&access_log);
+        let access_log = open_access_log(snapshot.access_log, &metrics)?;
         let (cell, publisher) = SnapshotCell::new(snapshot);
         let via: Arc<str> = via_name(&state).into();
         let plant = Plant {
