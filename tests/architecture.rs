@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 9] = [
     &["cert"],
     &["upstream"],
     &["snapshot"],
-    &["serve", "provider", "acme", "admin", "import", "service"],
+    &["serve", "provider", "acme", "admin", "import", "mail", "service"],
     &["app"],
     &["cli"],
     &["lib", "main"],
@@ -36,6 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("listenfd", &["service/"]),
     ("mimalloc", &["main.rs"]),
     ("pingora_limits", &["serve/counting.rs"]),
+    ("lettre", &["mail/"]),
     ("rusqlite", &["import/"]),
     ("toml_edit", &["config/", "import/text.rs"]),
 ];

@@ -123,8 +123,5 @@ fn not_acted_on(config: &Config) -> Vec<String> {
     if config.docker.is_some() {
         idle.push("[docker]".to_owned());
     }
-    if config.mail.is_some() {
-        idle.push("[mail]".to_owned());
-    }
     idle
 }

@@ -72,6 +72,8 @@ enum Order {
     Trust(TrustWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
+    /// Write the JSON Schema of the file, for editors
+    Schema,
     /// Say which version this is
     Version,
 }
@@ -341,6 +343,10 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Compare(words) => compare::compare(words, &mut screen),
         Order::Trust(words) => trust::trust(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
+        Order::Schema => {
+            screen.line(crate::config::schema().trim_end());
+            ExitCode::SUCCESS
+        }
         Order::Version => {
             screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

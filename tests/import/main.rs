@@ -5,8 +5,10 @@
 
 mod acme_sh;
 mod compare;
+mod contrib;
 mod home;
 mod npm;
 mod rig;
+mod schema;
 mod servers;
 mod trust;
