@@ -30,6 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("notify", &["provider/"]),
     ("instant_acme", &["acme/"]),
     ("clap", &["cli/"]),
+    ("ratatui", &["cli/"]),
     ("tokio_tungstenite", &["cli/"]),
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),

@@ -362,3 +362,30 @@ fn the_demo_follows_an_edit_and_refuses_a_faulty_one() {
     assert_eq!(accepted.status.code(), Some(0), "{}", text(&accepted.stdout));
     assert_eq!(demo.code_of("brandnew.local.akunito.com"), "404");
 }
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let folder = Folder::new();
+    let help = folder.doorward(&["--help"]);
+    let help = text(&help.stdout);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .map_while(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"check") && commands.contains(&"plan"), "{commands:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = folder.doorward(&["completions", shell]);
+        assert!(output.status.success());
+        for command in &commands {
+            assert!(text(&output.stdout).contains(command), "{command} for {shell}");
+        }
+    }
+    assert!(folder.doorward(&["man", "pages"]).status.success());
+    for command in &commands {
+        let page = fs::read_to_string(folder.0.join(format!("pages/doorward-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{page}");
+    }
+    assert!(text(&folder.doorward(&["man"]).stdout).contains(".SH SYNOPSIS"));
+}

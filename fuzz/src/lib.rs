@@ -19,3 +19,7 @@ pub mod snapshot {
 /// The first look at a request.
 #[path = "../../src/serve/examine.rs"]
 pub mod examine;
+
+/// HTTP/2 frames, as far as they are looked at.
+#[path = "../../src/serve/trailers.rs"]
+pub mod trailers;

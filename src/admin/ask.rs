@@ -1,7 +1,7 @@
 //! The other end of the admin socket, for the command line: gives one order and waits for the answer.
 //! Blocking, and never longer than it was told to.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,6 +81,48 @@ pub fn ask(socket: &Path, command: &Command, timeout: Duration) -> Result<Answer
         _ => AskError::BrokenOff { socket: socket(), cause },
     })?;
     serde_json::from_slice(&line).map_err(|cause| AskError::Unreadable { socket: socket(), cause })
+}
+
+/// Gives an order that is answered with lines, and takes them until `each` says `false`, or there are no more. Waits at most
+/// `timeout` for the answer, and for ever for lines.
+pub fn follow(
+    socket: &Path,
+    command: &Command,
+    timeout: Duration,
+    mut each: impl FnMut(&[u8]) -> bool,
+) -> Result<Answer, AskError> {
+    let deadline = Instant::now() + timeout;
+    let broken_off = |cause| AskError::BrokenOff { socket: socket.to_owned(), cause };
+    let nobody = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::PermissionDenied => AskError::NoRight { socket: socket.to_owned(), cause },
+        _ => AskError::NobodyListens { socket: socket.to_owned(), cause },
+    };
+    let mut stream = connect(socket, deadline).map_err(nobody)?;
+    let mut order = serde_json::to_vec(command).map_err(|cause| broken_off(cause.into()))?;
+    order.push(b'\n');
+    // A server that refuses us answers and closes without reading: its answer counts, not the broken pipe.
+    let sent = stream.write_all(&order);
+    stream.set_read_timeout(Some(timeout)).map_err(broken_off)?;
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    if reader.read_until(b'\n', &mut line).map_err(broken_off)? == 0 {
+        return Err(broken_off(sent.err().unwrap_or(io::ErrorKind::UnexpectedEof.into())));
+    }
+    let answer: Answer =
+        serde_json::from_slice(&line).map_err(|cause| AskError::Unreadable { socket: socket.to_owned(), cause })?;
+    if !answer.ok {
+        return Ok(answer);
+    }
+    reader.get_ref().set_read_timeout(None).map_err(broken_off)?;
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line) {
+            Ok(0) => return Ok(answer),
+            Ok(_) if !each(&line) => return Ok(answer),
+            Ok(_) => {}
+            Err(cause) => return Err(broken_off(cause)),
+        }
+    }
 }
 
 /// Connects; a queue that is full is waited for.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// What can be asked of a running process.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -33,6 +33,22 @@ pub enum Command {
         /// What is asked.
         question: Question,
     },
+    /// What a file would change.
+    Plan {
+        /// Its path, as messages show it. Not opened.
+        path: PathBuf,
+        /// Its text.
+        text: String,
+    },
+    /// Access records from now on, one JSON line each after the answer, until the asker goes.
+    Tail {
+        /// Of this route only.
+        route: Option<String>,
+        /// Refusals and failures only.
+        errors: bool,
+    },
+    /// Counters of every route, and how its upstreams are.
+    Top,
     /// What became of a request that failed.
     Incident {
         /// Its id, as pages and records show it.
@@ -95,4 +111,6 @@ pub struct Order {
     pub command: Command,
     /// Where the answer goes; the asker may be gone by then.
     pub answer: oneshot::Sender<Answer>,
+    /// For `Tail`: where lines go after an answer that is `ok`. Closed when the asker goes.
+    pub lines: Option<mpsc::Sender<Box<[u8]>>>,
 }

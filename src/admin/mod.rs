@@ -7,7 +7,7 @@ mod metrics_door;
 mod signals;
 mod socket;
 
-pub use ask::{AskError, ask};
+pub use ask::{AskError, ask, follow};
 pub use command::{Answer, Command, Order, Question};
 pub use metrics_door::serve_metrics;
 pub use signals::{Signal, Signals};

@@ -24,12 +24,14 @@ use crate::model::show_duration;
 
 use super::command::{Answer, Command, Order};
 
-/// Longest order. Bytes.
-const LONGEST_ORDER: u64 = 64 * 1024;
+/// Longest order. Bytes; a whole routes.toml of 16 MiB fits, as JSON.
+const LONGEST_ORDER: u64 = 32 << 20;
 /// How long a client may take to send its order, and again to read the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients at a time; more wait in the kernel's queue.
 const CLIENTS: usize = 64;
+/// Lines that wait for a client that follows.
+const LINES: usize = 64;
 /// After an `accept` that failed, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that fit into a socket address, with the closing zero (unix(7)).
@@ -262,9 +264,17 @@ impl Near {
 /// One client: its order, and the answer.
 async fn converse(mut stream: UnixStream, orders: mpsc::Sender<Order>, patience: Duration) {
     let own = rustix::process::geteuid().as_raw();
+    let mut lines = None;
     let answer = match stream.peer_cred() {
         Ok(peer) if may_order(peer.uid(), own) => match timeout(patience, read_order(&mut stream)).await {
-            Ok(Ok(command)) => carry_out(command, &orders).await,
+            Ok(Ok(command)) => {
+                let sender = matches!(command, Command::Tail { .. }).then(|| {
+                    let (sender, receiver) = mpsc::channel(LINES);
+                    lines = Some(receiver);
+                    sender
+                });
+                carry_out(command, sender, &orders).await
+            }
             Ok(Err(answer)) => answer,
             Err(_) => Answer::refused(format!("the order did not come within {}", show_duration(patience))),
         },
@@ -277,11 +287,31 @@ async fn converse(mut stream: UnixStream, orders: mpsc::Sender<Order>, patience:
     let Ok(mut line) = serde_json::to_vec(&answer) else { return };
     line.push(b'\n');
     // A client that went away has no use for the answer.
-    let _ = timeout(patience, async {
-        stream.write_all(&line).await?;
-        stream.shutdown().await
-    })
-    .await;
+    let told = timeout(patience, stream.write_all(&line)).await;
+    if let (Some(lines), true, Ok(Ok(()))) = (lines, answer.ok, told) {
+        pass_on(&mut stream, lines).await;
+    }
+    let _ = timeout(patience, stream.shutdown()).await;
+}
+
+/// Writes lines until there are no more, or the client goes. One that reads slowly waits alone: what it misses is lost where
+/// the lines come from.
+async fn pass_on(stream: &mut UnixStream, mut lines: mpsc::Receiver<Box<[u8]>>) {
+    let (mut from, mut to) = stream.split();
+    let gone = async {
+        let _ = from.read(&mut [0; 1]).await;
+    };
+    let written = async {
+        while let Some(line) = lines.recv().await {
+            if to.write_all(&line).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        () = written => {}
+    }
 }
 
 /// Root, and the user that we run as.
@@ -296,7 +326,7 @@ async fn read_order(stream: &mut UnixStream) -> Result<Command, Answer> {
         return Err(Answer::refused(format!("the order cannot be read: {error}")));
     }
     if line.len() as u64 >= LONGEST_ORDER && line.last() != Some(&b'\n') {
-        return Err(Answer::refused("the order is longer than 64 KiB"));
+        return Err(Answer::refused("the order is longer than 32 MiB"));
     }
     serde_json::from_slice(&line).map_err(|error| {
         Answer::refused(format!(
@@ -305,10 +335,10 @@ async fn read_order(stream: &mut UnixStream) -> Result<Command, Answer> {
     })
 }
 
-async fn carry_out(command: Command, orders: &mpsc::Sender<Order>) -> Answer {
+async fn carry_out(command: Command, lines: Option<mpsc::Sender<Box<[u8]>>>, orders: &mpsc::Sender<Order>) -> Answer {
     let (answer, answered) = oneshot::channel();
     let leaving = || Answer::refused("doorward is stopping");
-    if orders.send(Order { command, answer }).await.is_err() {
+    if orders.send(Order { command, answer, lines }).await.is_err() {
         return leaving();
     }
     answered.await.unwrap_or_else(|_| leaving())

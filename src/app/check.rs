@@ -49,7 +49,12 @@ pub fn check(path: &Path) -> CheckReport {
 
 /// Makes a snapshot of a file without a state folder.
 pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
-    let workshop = Workshop {
+    workshop(path)?.prepare(None)
+}
+
+/// What makes a snapshot of a file and writes nothing.
+pub fn workshop(path: &Path) -> Result<Workshop, Faults> {
+    Ok(Workshop {
         path: path.to_owned(),
         state: None,
         overlay: None,
@@ -57,8 +62,7 @@ pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
         roots: SystemRoots::load().into(),
         metrics: Metrics::new(1),
         first_generation: 1,
-    };
-    workshop.prepare(None)
+    })
 }
 
 /// A factory for certificates that are only looked at.

@@ -7,6 +7,7 @@ mod handover;
 mod heartbeat;
 mod mail;
 mod questions;
+mod watching;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 use super::arrival::Arrival;
 use super::load::{Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
-use super::{AppError, RunOptions, Running, limits, table};
+use super::{AppError, RunOptions, Running, limits};
 use crate::acme::{CertificateWorker, Stored};
 use crate::admin::{AdminHandle, Answer, Command, Order, Signal, Signals, serve_metrics};
 use crate::cert::SystemRoots;
@@ -207,14 +208,12 @@ impl Control {
                     Signal::Stop => return self.stop().await,
                     Signal::Reload => drop(self.reload("SIGHUP").await),
                 },
-                Some(Order { command, answer }) = self.orders.recv() => match command {
-                    Command::Renew { name, force } => self.renew(&name, force, answer),
-                    Command::Upgrade { program } => if self.upgrade(&program, answer).await { return },
+                Some(order) = self.orders.recv() => match order.command {
+                    Command::Upgrade { program } => if self.upgrade(&program, order.answer).await { return },
                     Command::ReloadAs { program } if self.is_other_program(&program).await => {
-                        if self.upgrade(&program, answer).await { return }
+                        if self.upgrade(&program, order.answer).await { return }
                     }
-                    Command::Explain { question } => self.explain(question, answer),
-                    command => drop(answer.send(self.carry_out(command).await)),
+                    _ => self.obey(order).await,
                 },
                 Some(stored) = self.stored.recv() => self.put_stored_in_force(stored).await,
                 changed = self.watch.changed() => self.files_changed(&changed).await,
@@ -230,47 +229,6 @@ impl Control {
     /// takes a large table apart.
     fn free_retired(&mut self) {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
-    }
-
-    async fn carry_out(&mut self, command: Command) -> Answer {
-        match command {
-            Command::Reload | Command::ReloadAs { .. } => self.reload("the admin socket").await,
-            Command::Routes => {
-                let rows = table::rows(&self.cell.load());
-                let json = serde_json::to_value(&rows).unwrap_or_default();
-                Answer::done(rows.to_string(), json)
-            }
-            Command::Status => self.status(),
-            Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
-            Command::Certificates => self.certificates().await,
-            Command::Incident { id } => self.incident(&id),
-            Command::Renew { .. } | Command::Explain { .. } | Command::Upgrade { .. } => {
-                Answer::refused("answered when it is done")
-            }
-        }
-    }
-
-    fn status(&self) -> Answer {
-        let snapshot = self.cell.load();
-        let (exchanges, connections) = self.cores.in_flight();
-        let json = serde_json::json!({
-            "process": std::process::id(),
-            "version": env!("CARGO_PKG_VERSION"),
-            "generation": snapshot.generation,
-            "routes": snapshot.routes.len(),
-            "workers": self.cores.count(),
-            "connections": connections,
-            "requests_in_flight": exchanges,
-            "uptime_seconds": self.began.elapsed().as_secs(),
-            "metrics": snapshot.metrics.as_ref().map(|(address, _)| address.to_string()),
-            "listeners": snapshot.listeners.iter().map(|l| format!("{} {}", l.door.name, l.address)).collect::<Vec<_>>(),
-        });
-        let text = format!(
-            "generation {}: {} routes, {connections} connections, {exchanges} requests in flight\n",
-            snapshot.generation,
-            snapshot.routes.len()
-        );
-        Answer::done(text, json)
     }
 
     /// Some watched file has new content. A change of certificates alone is no reload: the file in force stays.

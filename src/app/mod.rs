@@ -10,7 +10,9 @@ mod explain;
 mod limits;
 mod load;
 mod open;
+mod paragraph;
 mod peer;
+mod plan;
 mod table;
 mod trust;
 
@@ -24,6 +26,7 @@ pub use check::{CheckReport, check};
 pub use compare::{Answered, Certificate, Compared, Comparison, Difference, IGNORED_HEADERS, compare, names_of};
 pub use doctor::{Finding, Findings, Health, drop_in, examine};
 pub use explain::{Explanation, explain_file};
+pub use plan::{Plan, plan_files, refused_json};
 pub use table::{RouteRow, RouteRows, table};
 pub use trust::{Looked, Pinned, TrustError, Trustee, look_at, pin, trustee};
 

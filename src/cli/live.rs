@@ -98,8 +98,17 @@ pub(super) fn is_anybody_there(words: &LiveWords) -> bool {
 
 /// Asks the running one, and waits this long for the answer.
 pub(super) fn ask_within(words: LiveWords, command: &Command, patience: Duration) -> Result<Answer, ExitCode> {
+    let place = place_of(&words)?;
+    admin::ask(&place, command, patience).map_err(|cause| {
+        complain(cause);
+        ExitCode::from(NOTHING_THERE)
+    })
+}
+
+/// The socket of the running one.
+pub(super) fn place_of(words: &LiveWords) -> Result<PathBuf, ExitCode> {
     let LiveWords { state, socket, json: _ } = words;
-    let places = places::sockets(socket, state, &places::routes_file(None));
+    let places = places::sockets(socket.clone(), state.clone(), &places::routes_file(None));
     // The first socket that is there is the one meant; one that nobody answers on is not passed over in silence.
     let Some(place) = places.iter().find(|place| place.exists()) else {
         let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
@@ -109,8 +118,5 @@ pub(super) fn ask_within(words: LiveWords, command: &Command, patience: Duration
         ));
         return Err(ExitCode::from(NOTHING_THERE));
     };
-    admin::ask(place, command, patience).map_err(|cause| {
-        complain(cause);
-        ExitCode::from(NOTHING_THERE)
-    })
+    Ok(place.clone())
 }

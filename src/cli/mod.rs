@@ -12,19 +12,25 @@ mod import;
 mod live;
 mod origin;
 mod overlay;
+mod paper;
 mod places;
+mod plan;
 mod run;
 mod screen;
+mod tail;
+mod top;
 mod trust;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Faults;
 use screen::Screen;
+use words::{ExplainWords, PlanWords, TailWords, TopWords};
 
 /// The whole command line.
 #[derive(Parser, Debug)]
@@ -60,6 +66,12 @@ enum Order {
     Doctor(DoctorWords),
     /// Show the table in force, or the table that a file would make
     Routes(RoutesWords),
+    /// Show what a file would change: routes, people, doors, connections
+    Plan(PlanWords),
+    /// Show requests as they end: one line each, and the reason of every failure
+    Tail(TailWords),
+    /// Show what each route does now: rates, times, WebSockets, upstreams
+    Top(TopWords),
     /// Say what would become of a request and why, or what became of one
     Explain(ExplainWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
@@ -72,6 +84,17 @@ enum Order {
     Trust(TrustWords),
     /// Serve the file on loopback, with stand-ins for all upstreams
     Demo(DemoWords),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: paper::Shell,
+    },
+    /// Write the manual pages, one for each command
+    Man {
+        /// Folder for them [default: the main page to standard output]
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
     /// Write the JSON Schema of the file, for editors
     Schema,
     /// Say which version this is
@@ -90,6 +113,9 @@ struct RunWords {
     /// Cores that serve [default: all it may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+    /// Give up root, become this user, and keep the right to ports below 1024
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// A predecessor waits on standard input; 1: start the one that follows it, 2: be it
     #[arg(long, value_name = "STEP", hide = true, value_parser = clap::value_parser!(u8).range(1..=2))]
     follow: Option<u8>,
@@ -157,34 +183,6 @@ struct RoutesWords {
     file: Option<PathBuf>,
     /// The same, named as elsewhere
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    live: LiveWords,
-}
-
-/// `doorward explain`
-#[derive(Args, Debug)]
-#[command(after_help = "The running one is asked, with a look whether the upstream is there; with --config\n\
-                  the file alone, without network. An ID is known for the last 1,000 requests of\n\
-                  each core that were refused or failed.")]
-struct ExplainWords {
-    /// URL, or the ID on an error page or in the log
-    #[arg(value_name = "URL|ID")]
-    what: String,
-    /// Who asks: an address, or one of a network [default: a stranger]
-    #[arg(long, value_name = "ADDRESS|NETWORK")]
-    from: Option<String>,
-    /// The door that it comes in by [default: one that knows the name]
-    #[arg(long, value_name = "DOOR")]
-    via: Option<String>,
-    /// The method
-    #[arg(long, value_name = "METHOD", default_value = "GET")]
-    method: String,
-    /// A header field that the client sends; may be given more than once
-    #[arg(long, value_name = "NAME: VALUE")]
-    header: Vec<String>,
-    /// A file to look at instead of asking the running one
-    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     live: LiveWords,
@@ -337,6 +335,11 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Upgrade(words) => live::upgrade(words, &mut screen),
         Order::Doctor(words) => doctor::doctor(words, &mut screen),
         Order::Routes(words) => live::routes(words, &mut screen),
+        Order::Plan(words) => plan::plan(words, &mut screen),
+        Order::Completions { shell } => paper::completions(shell, &mut Words::command()),
+        Order::Man { folder } => paper::man(folder.as_deref(), Words::command()),
+        Order::Tail(words) => tail::tail(words, &mut screen),
+        Order::Top(words) => top::top(words, &mut screen),
         Order::Explain(words) => explain::explain(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
         Order::Import(words) => import::import(words, &mut screen),

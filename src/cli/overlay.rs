@@ -172,6 +172,7 @@ impl Stage {
         target.tls_name = None;
         target.verify = VerifySpec::System;
         target.http2 = false;
+        target.proxy_protocol = None;
     }
 }
 

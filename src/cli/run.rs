@@ -5,20 +5,21 @@ use std::process::ExitCode;
 
 use super::{NOTHING_THERE, RunWords, complain, places, show_faults};
 use crate::app::{self, AppError, RunOptions};
-use crate::service::Predecessor;
+use crate::service::{Predecessor, become_user};
 use crate::telemetry;
 
 /// The file is good, the words are understood, but this machine does not let it serve.
 const NOT_HERE: u8 = 3;
 
 pub(super) fn run(words: RunWords) -> ExitCode {
-    let RunWords { config, state, workers, follow } = words;
+    let RunWords { config, state, workers, user, follow } = words;
     telemetry::start_logging();
     let config = places::routes_file(config);
     let state = places::state_folder(state, &config);
     let mut called_with: Vec<OsString> = vec!["run".into(), "--config".into(), (&config).into()];
     called_with.extend(["--state".into(), (&state).into()]);
     called_with.extend(workers.iter().flat_map(|workers| ["--workers".into(), workers.to_string().into()]));
+    called_with.extend(user.iter().flat_map(|user| ["--user".into(), user.into()]));
     let with_step = |step: &str| [&called_with[..], &["--follow".into(), step.into()]].concat();
     if follow == Some(1) {
         return match Predecessor::pass_on(&with_step("2")) {
@@ -34,6 +35,13 @@ pub(super) fn run(words: RunWords) -> ExitCode {
     {
         complain(why);
         return ExitCode::from(NOTHING_THERE);
+    }
+    if let Some(user) = user {
+        let made = places::make_state_folder(&state).map_err(|cause| cause.to_string());
+        if let Err(why) = made.and_then(|()| become_user(&user, &state).map_err(|why| why.to_string())) {
+            complain(why);
+            return ExitCode::from(NOT_HERE);
+        }
     }
     // The end of process 1 is the end of its container, so nobody can follow it there.
     let called_with = (std::process::id() != 1).then(|| with_step("1"));

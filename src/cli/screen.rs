@@ -26,6 +26,11 @@ impl Screen {
         self.out.is_terminal()
     }
 
+    /// Whether the reader left.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// One line.
     pub(super) fn line(&mut self, text: impl fmt::Display) {
         self.write(format_args!("{text}\n"));

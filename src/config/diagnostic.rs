@@ -82,6 +82,16 @@ impl Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// Calls the file by another name: it was read as if it stood elsewhere.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let to = printable(to);
+        for text in [&mut self.path, &mut self.message, &mut self.label, &mut self.help] {
+            *text = text.replace(from, &to);
+        }
+    }
+}
+
 fn bounded(text: &str) -> String {
     let mut out = printable(&text.chars().take(LONGEST).collect::<String>());
     if text.chars().nth(LONGEST).is_some() {

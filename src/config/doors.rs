@@ -40,12 +40,15 @@ fn door<'t>(reading: &Reading<'t>, entry: &Item<'t>) -> Option<DoorSpec> {
     let peers = access::allow(&section, "peers");
     let allow = access::allow(&section, "allow");
     let name = reading.located(entry.key_span, Arc::from(entry.key));
+    let trust = trust(&section);
+    let proxy_protocol = proxy_protocol(&section, &trust);
     Some(DoorSpec {
         name,
         https,
         http,
         public_names,
-        trust: trust(&section),
+        trust,
+        proxy_protocol,
         peers,
         allow,
         quota: quotas::quota(&section),
@@ -65,6 +68,24 @@ fn addresses(section: &Section<'_, '_>, name: &'static str) -> Vec<Located<Socke
         reading.fault(item.span, format!("`{name}` is empty"), "", format!("write `{name} = {}`", item.about.example));
     }
     texts.iter().filter_map(|text| forms::listen_address(reading, text)).collect()
+}
+
+/// Whether connections begin with a PROXY header. Somebody must be trusted to write it.
+fn proxy_protocol(section: &Section<'_, '_>, trust: &TrustSpec) -> bool {
+    let is_on = section.flag("proxy_protocol").is_some_and(|flag| flag.value);
+    match trust {
+        TrustSpec::Nobody if is_on && !section.mentions("trust") => {
+            let help =
+                "name the gateways that send it: `trust = [\"192.168.8.102\"]`; nobody else may come by this door";
+            section.out_of_place("proxy_protocol", "needs a `trust` that says whose header is believed", help);
+        }
+        TrustSpec::Cloudflared if is_on => {
+            let help = "leave the key out: cloudflared says who the client is in each request";
+            section.out_of_place("proxy_protocol", "cannot stand beside `trust = \"cloudflared\"`", help);
+        }
+        _ => {}
+    }
+    is_on
 }
 
 fn trust(section: &Section<'_, '_>) -> TrustSpec {

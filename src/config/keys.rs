@@ -85,6 +85,7 @@ pub const DOOR: Table = Table {
         key("http", "an address or a list of them", "\":80\"", "beside `https` it answers 308; alone it serves"),
         key("names", "the word \"public\"", "\"public\"", "only names written as `public = …` exist on this door"),
         key("trust", "\"cloudflared\" or a list of addresses and network names", "\"cloudflared\"", "whose word about the client is believed"),
+        key("proxy_protocol", "true or false", "true", "true: those in `trust` say in a PROXY header whose connection it is"),
         key("peers", ALLOW_TAKES, "[\"lan\"]", "whose connections are accepted at all; absent: anyone's"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "who may enter here, for routes that say nothing themselves"),
         LIMIT,
@@ -188,6 +189,7 @@ const CA: Key = key("ca", "a path", "\"nas-ca.crt\"", "PEM file with the root to
 const PIN: Key = key("pin", "a fingerprint", "\"sha256:<64 hex digits>\"", "the one certificate that is taken");
 const HOLD: Key = key("hold", "a duration", "\"45s\"", "how long requests wait while it restarts; default: not at all");
 const HTTP2: Key = key("http2", "true or false", "true", "true: HTTP/2 where an `https://` upstream offers it; gRPC needs it");
+const PROXY_PROTOCOL: Key = key("proxy_protocol", "\"v1\" or \"v2\"", "\"v2\"", "say in a PROXY header who the client is; default: not said");
 const VIA: Key = key("via", "true or false", "false", "false: send no Via header");
 const TARGET_HINTS: &[(&str, &str)] = &[
     ("url", "it is called `to`"),
@@ -220,6 +222,7 @@ pub const UPSTREAM: Table = Table {
         PIN,
         HOLD,
         HTTP2,
+        PROXY_PROTOCOL,
         VIA,
     ],
     hints: TARGET_HINTS,
@@ -248,6 +251,7 @@ pub const ROUTE: Table = Table {
         PIN,
         HOLD,
         HTTP2,
+        PROXY_PROTOCOL,
         VIA,
     ],
     hints: TARGET_HINTS,
@@ -300,6 +304,7 @@ pub const PATH: Table = Table {
         ("verify", "make an `[upstreams.<name>]` of the address and write it there"),
         ("ca", "make an `[upstreams.<name>]` of the address and write it there"),
         ("http2", "make an `[upstreams.<name>]` of the address and write it there"),
+        ("proxy_protocol", "make an `[upstreams.<name>]` of the address and write it there"),
         ("tls_name", "make an `[upstreams.<name>]` of the address and write it there"),
         ("via", "make an `[upstreams.<name>]` of the address and write it there"),
         ("max_body", "it belongs to the route as a whole"),

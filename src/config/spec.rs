@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use crate::model::AccessFormat;
-use crate::model::{Endpoint, HostName, HostPattern, PathPattern, QuietHours, Rate};
+use crate::model::{Endpoint, HostName, HostPattern, PathPattern, ProxyVersion, QuietHours, Rate};
 
 /// A place in the file: byte offsets into its text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -137,6 +137,8 @@ pub struct DoorSpec {
     pub public_names: bool,
     /// `trust`.
     pub trust: TrustSpec,
+    /// `proxy_protocol = true`: connections begin with a PROXY header, and only those in `trust` may come.
+    pub proxy_protocol: bool,
     /// `peers`: whose connections are accepted at all, judged on the TCP peer before TLS. Absent: anyone.
     pub peers: Option<AllowSpec>,
     /// `allow`: for routes that say nothing themselves, instead of the file's.
@@ -298,6 +300,8 @@ pub struct TargetSpec {
     pub hold: Option<Located<Duration>>,
     /// `http2 = true`: HTTP/2 where an `https://` upstream offers it. `h2c://` is HTTP/2 without a word.
     pub http2: bool,
+    /// `proxy_protocol`: the client is announced in a PROXY header of this version, each on a connection of its own.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// `via = false`: no Via header to this upstream.
     pub via: bool,
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Endpoint, EndpointError, EndpointHost, HostName, Scheme};
+use crate::model::{Endpoint, EndpointError, EndpointHost, HostName, ProxyVersion, Scheme};
 
 use super::keys::{UPSTREAM, UPSTREAM_ENTRY};
 use super::reading::{Item, Reading, one_of, shown};
@@ -11,7 +11,7 @@ use super::section::Section;
 use super::{Located, TargetSpec, ToSpec, UpstreamSpec, VerifySpec, access, forms};
 
 /// Keys of a target besides `to`.
-pub(super) const BESIDE: [&str; 7] = ["tls_name", "verify", "ca", "pin", "hold", "http2", "via"];
+pub(super) const BESIDE: [&str; 8] = ["tls_name", "verify", "ca", "pin", "hold", "http2", "proxy_protocol", "via"];
 /// Those of them that only mean something over TLS.
 const OVER_TLS: [&str; 4] = ["tls_name", "verify", "ca", "pin"];
 /// Those that each say how a certificate is judged.
@@ -76,7 +76,15 @@ pub(super) fn destination(reading: &Reading<'_>, text: &Located<&str>) -> Option
 
 /// An address with nothing said about it.
 pub(super) fn plain(to: Located<Endpoint>) -> TargetSpec {
-    TargetSpec { to, tls_name: None, verify: VerifySpec::System, hold: None, http2: false, via: true }
+    TargetSpec {
+        to,
+        tls_name: None,
+        verify: VerifySpec::System,
+        hold: None,
+        http2: false,
+        proxy_protocol: None,
+        via: true,
+    }
 }
 
 /// A destination with the keys beside it. Where it is a name, those keys belong to the upstream.
@@ -121,8 +129,10 @@ fn target(section: &Section<'_, '_>, to: Option<Located<Endpoint>>, name: &str) 
     let verify = verify(section, name);
     let hold = section.duration("hold");
     let http2 = section.flag("http2").is_some_and(|flag| flag.value);
+    let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+    let proxy_protocol = section.choice("proxy_protocol", &versions).map(|version| version.value);
     let via = section.flag("via").is_none_or(|via| via.value);
-    Some(TargetSpec { to: to?, tls_name, verify, hold, http2, via })
+    Some(TargetSpec { to: to?, tls_name, verify, hold, http2, proxy_protocol, via })
 }
 
 fn verify(section: &Section<'_, '_>, name: &str) -> VerifySpec {

@@ -7,6 +7,7 @@ mod client;
 mod endpoint;
 mod host;
 mod path;
+mod proxy_header;
 mod quiet;
 mod rate;
 mod refusal;
@@ -19,6 +20,9 @@ pub use client::Client;
 pub use endpoint::{Endpoint, EndpointError, EndpointHost, Scheme};
 pub use host::{Authority, HostError, HostName, HostPattern};
 pub use path::{PathMatch, PathPattern, is_ambiguous, normalise};
+pub use proxy_header::{
+    Announced, ProxyHeaderError, ProxyVersion, read_proxy_header, write_own_proxy_header, write_proxy_header,
+};
 pub use quiet::{NoQuietHours, QuietHours};
 pub use rate::{Per, Rate, RateError};
 pub use refusal::{Refusal, Shown};

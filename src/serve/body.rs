@@ -260,9 +260,10 @@ const BODY_DEFAULT_IDLE: std::time::Duration = std::time::Duration::from_secs(60
 /// A connection may serve again only if the upstream got the whole request: else what follows on it would be read as the
 /// rest of the body.
 fn release(lease: Option<Lease>, exchange: &Exchange) {
-    // A place on a shared connection is given back by being dropped.
+    // A place on a shared connection is given back by being dropped. One that was opened in somebody's name serves nobody else.
     if let Some(Lease { sender: Sender::Http1(sender), target }) = lease
         && exchange.upload.is_done.get()
+        && !exchange.target.get().is_some_and(|target| target.is_private())
     {
         exchange.core.pool.put(target, sender, exchange.core.now());
     }

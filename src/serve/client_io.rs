@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::sealing::Sealing;
+use super::trailers::Trailers;
 use crate::upstream::{Wire, poll_write_pieces};
 
 /// What a client connection is doing, as far as its bytes tell. Shared with the socket, which must be `Send` for upgrades;
@@ -126,6 +127,8 @@ struct Tls {
     stream: TlsStream<Wire>,
     /// For HTTP/2.
     sealing: Option<Sealing>,
+    /// For HTTP/2.
+    trailers: Option<Trailers>,
 }
 
 impl Socket {
@@ -173,7 +176,12 @@ impl Socket {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Socket::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buffer),
+            Socket::Tls(tls) => {
+                let before = buffer.filled().len();
+                ready!(Pin::new(&mut tls.stream).poll_read(cx, buffer))?;
+                let looked = tls.trailers.as_mut().map_or(Ok(()), |trailers| trailers.look(&buffer.filled()[before..]));
+                Poll::Ready(looked.map_err(|wrong| io::Error::new(io::ErrorKind::InvalidData, wrong)))
+            }
         }
     }
 
@@ -200,8 +208,8 @@ impl ClientIo {
 
     /// A TLS socket. `is_sealing`: see [`Sealing`]; for HTTP/2.
     pub fn tls(stream: TlsStream<Wire>, is_sealing: bool, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
-        let sealing = is_sealing.then(Sealing::default);
-        ClientIo { socket: Socket::Tls(Box::new(Tls { stream, sealing })), activity, clock, is_shut: false }
+        let (sealing, trailers) = (is_sealing.then(Sealing::default), is_sealing.then(Trailers::default));
+        ClientIo { socket: Socket::Tls(Box::new(Tls { stream, sealing, trailers })), activity, clock, is_shut: false }
     }
 }
 

@@ -26,6 +26,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::{Acceptor, ClientHello};
 use tokio_rustls::server::TlsStream;
 
+use super::announce::announced;
 use super::body::ResponseBody;
 use super::client_io::{Activity, ClientIo, Phase};
 use super::core::{Core, SECOND};
@@ -33,7 +34,7 @@ use super::exchange::Exchange;
 use super::forward::forward;
 use super::request::{self, Handled};
 use crate::cert::{ACME_TLS, Certificate};
-use crate::model::{Client, Refusal};
+use crate::model::{Announced, Client, Refusal};
 use crate::snapshot::{Listener, Mode};
 use crate::telemetry::{AccessRecord, HandshakeFailure, RequestId};
 use crate::upstream::Wire;
@@ -74,6 +75,10 @@ pub struct Connection {
     pub listener: Listener,
     /// The other end.
     pub peer: SocketAddr,
+    /// This end, as the client reached it.
+    pub local: SocketAddr,
+    /// Whom a trusted gateway named in a PROXY header, on doors that have one.
+    announced: Announced,
     /// The certificate that was served; `None` on cleartext.
     pub certificate: Option<Arc<Certificate>>,
     activity: Arc<Activity>,
@@ -108,10 +113,24 @@ impl Connection {
         self.activity.owe(is_owed);
     }
 
+    /// Whom the connection is from: the peer, or whom a PROXY header names instead; `None` where it names nobody.
+    pub fn source(&self) -> Option<SocketAddr> {
+        match self.announced {
+            Announced::Itself => Some(self.peer),
+            Announced::Nobody => None,
+            Announced::Client(client) => Some(client),
+        }
+    }
+
+    /// The client, as long as no header has said more of it.
+    pub fn client(&self) -> Client {
+        self.source().map_or(Client::Unknown, |source| Client::at(source.ip()))
+    }
+
     /// The address of a client as a header has it; that of the TCP peer is written once for the whole connection.
     pub fn address_value(&self, address: IpAddr) -> Option<HeaderValue> {
         let write = |address: IpAddr| HeaderValue::try_from(address.to_string()).ok();
-        if Client::at(self.peer.ip()) == Client::Known(address) {
+        if self.client() == Client::Known(address) {
             return self.peer_value.get_or_init(|| write(address)).clone();
         }
         write(address)
@@ -181,10 +200,12 @@ impl Connection {
 }
 
 /// Serves an accepted connection to its end. Spawned on the core that it was given to.
-pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener: Listener) {
+pub async fn serve(core: Rc<Core>, mut stream: TcpStream, peer: SocketAddr, listener: Listener) {
     let _open = Open::new(&core);
     let activity = Arc::new(Activity::default());
     activity.enter(Phase::Opening, core.tick());
+    let local = stream.local_addr().unwrap_or(listener.address);
+    let Some(announced) = announced_on(&core, &mut stream, peer, &listener).await else { return };
     let (io, certificate, is_h2) = match listener.mode {
         Mode::Plain | Mode::Redirect(_) => {
             (ClientIo::plain(Wire(stream), Arc::clone(&activity), Arc::clone(&core.clock)), None, false)
@@ -211,6 +232,8 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     let connection = Rc::new(Connection {
         listener,
         peer,
+        local,
+        announced,
         certificate,
         activity,
         streams: Cell::new(0),
@@ -228,6 +251,25 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, listener
     let task = tokio::task::spawn_local(drive(Rc::clone(&core), Rc::clone(&connection), io, is_h2));
     connection.task.replace(Some(task.abort_handle()));
     let _ = task.await;
+}
+
+/// Whom the connection is from, on a door that is told so; `None` if it is to be closed: only trusted gateways may say, and
+/// whoever comes through such a door has to.
+async fn announced_on(core: &Core, stream: &mut TcpStream, peer: SocketAddr, listener: &Listener) -> Option<Announced> {
+    if !listener.door.proxy_protocol {
+        return Some(Announced::Itself);
+    }
+    let counters = core.metrics.core(core.index);
+    if !listener.door.trust.believes(peer.ip()) {
+        counters.peer_refused();
+        return None;
+    }
+    let read = tokio::time::timeout(HANDSHAKE, announced(stream)).await;
+    let announced = read.ok().and_then(Result::ok);
+    if announced.is_none() {
+        counters.handshake_failed(HandshakeFailure::ProxyHeader);
+    }
+    announced
 }
 
 /// The handshake, with the certificate chosen by SNI from the snapshot of this moment. `None`: it was a CA that looked
@@ -280,6 +322,7 @@ async fn drive(core: Rc<Core>, connection: Rc<Connection>, io: ClientIo, is_h2: 
             .initial_stream_window_size(256 * 1024)
             .initial_connection_window_size(1024 * 1024)
             .max_send_buf_size(256 * 1024)
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(MOST_HEAD).unwrap_or(u32::MAX));
         let serving = builder.serve_connection(io, service);
         run(serving, &core, &connection, |serving| serving.graceful_shutdown()).await;
@@ -321,7 +364,7 @@ fn record_garbage(core: &Core, connection: &Connection, error: &hyper::Error) {
     let method = Method::from_bytes(b"-").unwrap_or_default();
     let record = AccessRecord {
         id: RequestId::random(),
-        client: Client::at(connection.peer.ip()),
+        client: connection.client(),
         peer: connection.peer.ip(),
         door: &connection.listener.door.name,
         route: None,

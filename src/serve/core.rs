@@ -20,6 +20,7 @@ use super::client_io::Clock;
 use super::connection::{self, Connection};
 use super::counting::Counts;
 use super::exchange::Exchange;
+use super::looking::Look;
 use super::request;
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
 use crate::telemetry::{AccessLog, CoreLog, Metrics, NO_ROUTE, RouteMetrics};
@@ -202,11 +203,11 @@ impl Core {
         }
     }
 
-    fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
+    pub(super) fn living_exchanges(&self) -> Vec<Rc<Exchange>> {
         self.exchanges.borrow().iter().filter_map(|(_, exchange)| exchange.upgrade()).collect()
     }
 
-    fn open_connections(&self) -> Vec<Rc<Connection>> {
+    pub(super) fn open_connections(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().iter().map(|(_, connection)| Rc::clone(connection)).collect()
     }
 
@@ -260,6 +261,7 @@ impl Core {
 enum Order {
     Serve(StdTcpStream, SocketAddr, Listener),
     Published,
+    Look(Look),
     Drain,
     Retire,
     End(std::sync::mpsc::Sender<()>),
@@ -331,6 +333,10 @@ impl Cores {
         }
     }
 
+    pub(super) fn look(&self, look: impl Fn() -> Look) {
+        self.tell(|| Order::Look(look()));
+    }
+
     fn tell(&self, order: impl Fn() -> Order) {
         for core in self.cores.iter() {
             let _ = core.orders.send(order());
@@ -373,6 +379,7 @@ async fn work(core: Rc<Core>, mut inbox: mpsc::UnboundedReceiver<Order>) {
         match order {
             Some(Order::Serve(stream, peer, listener)) => take(&core, stream, peer, listener),
             Some(Order::Published) => core.published(),
+            Some(Order::Look(look)) => core.look(look),
             Some(Order::Drain) => core.drain(),
             Some(Order::Retire) => core.retire(),
             Some(Order::End(done)) => {

@@ -2,7 +2,7 @@
 //! task, either body, a tunnel) holds it; when the last lets go, the record is written: exactly one, whatever happened.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -93,7 +93,7 @@ impl Exchange {
             uri: request.uri().clone(),
             version: request.version(),
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
-            client: Cell::new(Client::at(connection.peer.ip())),
+            client: Cell::new(connection.client()),
             host: RefCell::default(),
             route: OnceCell::new(),
             target: OnceCell::new(),
@@ -204,9 +204,10 @@ impl Exchange {
         self.version != Version::HTTP_2
     }
 
-    /// The TCP peer.
-    pub fn peer(&self) -> IpAddr {
-        self.connection.peer.ip()
+    /// Whom the connection is from, as far as its door was told: the TCP peer, or whom a PROXY header names. `0.0.0.0`, which
+    /// nobody is and nobody trusts, where it names nobody.
+    pub fn source(&self) -> IpAddr {
+        self.connection.source().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |source| source.ip())
     }
 }
 

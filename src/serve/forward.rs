@@ -11,24 +11,25 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use super::announce::greeting;
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
 use super::exchange::{Exchange, On};
 use super::expect::{self, Wish};
 use super::form::take_form;
 use super::grpc;
-use super::headers::{self, Outgoing, lists};
-use super::replay::Kept;
+use super::headers::{self, Outgoing};
+use super::repeat::{can_repeat, copy_for, is_broken, was_never_looked_at, with_body};
 use super::respond::{self, Audience};
 use super::tunnel;
+use super::websocket::Asked;
 use crate::model::{PathPattern, Refusal};
 use crate::snapshot::Route;
 use crate::upstream::{
@@ -57,7 +58,7 @@ pub struct Journey {
     /// How a refusal would be shown.
     pub audience: Audience,
     /// The client's side of a WebSocket, if it asks for one.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Box<Asked>>,
 }
 
 /// Makes the request to send of the request that came, in place: nothing waits here.
@@ -170,17 +171,23 @@ async fn send(
 ) -> Result<(Response<Incoming>, Sender<RequestBody>), Refused> {
     let Journey { exchange, route, target, .. } = journey;
     let kept = request.body().kept();
-    let most = if journey.upgrade.is_some() { Protocol::Http1 } else { Protocol::Http2 };
     let (mut is_pool_tried, mut repeats) = (false, 0);
     loop {
-        let pooled = if is_pool_tried { None } else { pooled(exchange, target, most) };
+        let pooled = match &journey.upgrade {
+            None if !is_pool_tried => exchange.core.pool.take(target.id),
+            _ => None,
+        };
         let is_reused = pooled.is_some();
+        // The rare cases are boxed: their futures are several times the size of all the rest.
         let mut sender = match pooled {
             Some(sender) => sender,
-            // The rare case, boxed: its future is several times the size of all the rest.
-            None => Box::pin(open(exchange, target, most)).await?,
+            None if journey.upgrade.is_none() => Box::pin(open(exchange, target, Protocol::Http2)).await?,
+            None => Box::pin(open_for_websocket(exchange, target)).await?,
         };
         take_form(&mut request, sender.protocol(), target.tls.is_some())?;
+        if let Some(asked) = &journey.upgrade {
+            asked.take_form(&mut request, sender.protocol());
+        }
         let copy = copy_for(&request, &sender, is_reused);
         let sent = sender.try_send(request);
         let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
@@ -222,50 +229,20 @@ async fn send(
     }
 }
 
-fn pooled(exchange: &Exchange, target: &Target, most: Protocol) -> Option<Sender<RequestBody>> {
-    let pool = &exchange.core.pool;
-    match most {
-        Protocol::Http1 => pool.take_idle(target.id).map(Sender::Http1),
-        Protocol::Http2 => pool.take(target.id),
+/// A connection for a WebSocket: a place on a shared one whose upstream takes WebSockets as streams, else a whole one that
+/// speaks HTTP/1.1. Always fresh in the latter case: nothing that was said on it before can be in the way.
+async fn open_for_websocket(exchange: &Exchange, target: &Arc<Target>) -> Result<Sender<RequestBody>, Refused> {
+    if target.may_speak_http2() {
+        let sender = match exchange.core.pool.take_seat(target.id) {
+            Some(seat) => Sender::Http2(seat),
+            None => open(exchange, target, Protocol::Http2).await?,
+        };
+        match &sender {
+            Sender::Http2(seat) if !seat.connection().takes_websockets().await => {}
+            _ => return Ok(sender),
+        }
     }
-}
-
-/// What a request is sent again from. A connection that sat idle may be closed by the server at this very moment: a fresh one
-/// that fails proves the server is down; a reused one proves nothing. On a shared one the upstream may say of any request that
-/// it never looked at it.
-fn copy_for(
-    request: &Request<RequestBody>,
-    sender: &Sender<RequestBody>,
-    is_reused: bool,
-) -> Option<Box<Request<RequestBody>>> {
-    let is_worth_it = match sender.protocol() {
-        Protocol::Http1 => is_reused && can_repeat(request, request.body().kept().as_ref()),
-        Protocol::Http2 => true,
-    };
-    // Boxed: every request's future has room for what few need.
-    is_worth_it.then(|| Box::new(copy_of(request)))
-}
-
-/// The request with the body that was kept; `None` if too much of it is gone.
-fn with_body(mut request: Box<Request<RequestBody>>, kept: Option<&Rc<Kept>>) -> Option<Box<Request<RequestBody>>> {
-    if let Some(kept) = kept {
-        *request.body_mut() = RequestBody::Kept(kept.again()?);
-    }
-    Some(request)
-}
-
-/// Whether the upstream itself says that it did nothing with a request (RFC 9113 §8.7): then it may go elsewhere, whatever its
-/// method.
-fn was_never_looked_at(error: &hyper::Error) -> bool {
-    // Streams that a GOAWAY leaves in peace are told nothing of it.
-    http2_fault(error).is_some_and(|fault| {
-        fault.is_remote() && (fault.is_go_away() || fault.reason() == Some(h2::Reason::REFUSED_STREAM))
-    })
-}
-
-/// Whether the connection broke, rather than that somebody said something wrong.
-fn is_broken(error: &hyper::Error) -> bool {
-    error.is_closed() || error.is_canceled() || http2_fault(error).is_some_and(h2::Error::is_io)
+    open(exchange, target, Protocol::Http1).await
 }
 
 /// Waits for the head of the answer, `idle` at most.
@@ -290,23 +267,6 @@ fn silent(route: &Route, target: &Target) -> Refused {
     target.upstream.metrics.failed(Refusal::UpstreamTimeout);
     let limit = crate::model::show_duration(route.idle);
     (Refusal::UpstreamTimeout, format!("{}: no answer for {limit}", target.upstream.key.endpoint).into())
-}
-
-/// Whether a request may be sent twice: it changes nothing however often it is done (RFC 9110 §9.2.2), and there is no body
-/// that was already taken from the client.
-fn can_repeat(request: &Request<RequestBody>, kept: Option<&Rc<Kept>>) -> bool {
-    let is_idempotent =
-        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    is_idempotent && kept.is_none() && matches!(request.body(), RequestBody::Empty)
-}
-
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    request.headers().clone_into(copy.headers_mut());
-    *copy.version_mut() = request.version();
-    copy
 }
 
 /// A fresh connection; where the upstream is away and `hold` says so, as soon as it is back.
@@ -347,7 +307,7 @@ async fn held(target: &Arc<Target>, deadline: Instant) -> Result<(), Refused> {
 async fn fresh(exchange: &Exchange, target: &Target, most: Protocol) -> Result<Sender<RequestBody>, UpstreamError> {
     let pool = &exchange.core.pool;
     let mut opener = None;
-    while most == Protocol::Http2 && target.may_speak_http2() {
+    while most == Protocol::Http2 && target.may_speak_http2() && !target.is_private() {
         match pool.turn(target.id) {
             Turn::Ours(ours) => opener = Some(ours),
             Turn::Others(opening) if opening.ended().await => match pool.take_seat(target.id) {
@@ -364,7 +324,7 @@ async fn fresh(exchange: &Exchange, target: &Target, most: Protocol) -> Result<S
         detail: format!("{}: {error}", target.upstream.key.endpoint),
         is_away: false,
     };
-    match connect(target, most).await? {
+    match connect(target, most, Some(&greeting(exchange, target))).await? {
         (stream, Protocol::Http1) => {
             drop(opener);
             http1_over(stream).await.map(Sender::Http1).map_err(broken)
@@ -375,7 +335,9 @@ async fn fresh(exchange: &Exchange, target: &Target, most: Protocol) -> Result<S
                 Some(opener) => opener.share(connection),
                 None => {
                     let seat = Seat::on(&connection);
-                    pool.share(target.id, connection);
+                    if !target.is_private() {
+                        pool.share(target.id, connection);
+                    }
                     seat
                 }
             }))
@@ -432,23 +394,27 @@ fn answer(
         target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
         return Err((Refusal::UpstreamBadResponse, "its body has a transfer coding that nobody asked for".into()));
     }
-    let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if is_switch {
-        let agrees = response.headers().get(header::UPGRADE).is_some_and(|upgrade| lists(upgrade, "websocket"));
-        let Some(client) = upgrade.filter(|_| agrees) else {
+    let upgrade = match upgrade {
+        None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
             return Err((Refusal::UpstreamBadResponse, "it switched protocols, which nobody asked for".into()));
-        };
-        tunnel::open(exchange, route, client, hyper::upgrade::on(&mut response));
-    }
+        }
+        None => None,
+        Some(asked) => {
+            let agreed = asked.is_agreed(&response, sender.protocol());
+            let is_agreed = agreed.inspect_err(|(refusal, _)| target.upstream.metrics.failed(*refusal))?;
+            is_agreed.then_some((asked, hyper::upgrade::on(&mut response)))
+        }
+    };
     let (mut head, body) = response.into_parts();
     let hsts = route.hsts.as_ref().filter(|_| believed.is_https);
     headers::to_client(&mut head.headers, hsts, &route.response_edits);
     exchange.status.set(head.status.as_u16());
     head.version = Version::HTTP_11;
-    if is_switch {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some((asked, upstream)) = upgrade {
+        asked.agree(&mut head.status, &mut head.headers);
+        exchange.status.set(head.status.as_u16());
+        tunnel::open(exchange, route, asked.client, upstream, sender);
         return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
     }
     if exchange.wish.get().is_some_and(|wish| wish.answer()) {

@@ -1,6 +1,7 @@
 //! The data plane: from an accepted connection to the last byte of the answer. One thread and one runtime per core; a
 //! connection and everything it causes stay on their core. Nothing here waits for a lock, a disk or DNS.
 
+mod announce;
 mod body;
 mod client_io;
 mod connection;
@@ -14,15 +15,20 @@ mod form;
 mod forward;
 mod grpc;
 mod headers;
+mod looking;
 mod rehearse;
+mod repeat;
 mod replay;
 mod request;
 mod respond;
 mod sealing;
+mod trailers;
 mod tunnel;
+mod websocket;
 
 pub use core::{Cores, Plant};
 pub use counting::Counts;
 pub use doors::{Doors, bind};
 pub use examine::Believed;
+pub use looking::Foreseen;
 pub use rehearse::{Course, End, Rehearsed, rehearse};

@@ -14,7 +14,8 @@ use super::examine::{Believed, Examined, Refused, believe, examine};
 use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
-use crate::model::Refusal;
+use super::websocket;
+use crate::model::{Client, Refusal};
 use crate::snapshot::{Action, CHALLENGE_PATH, Decision, Facts, Listener, Mode, Snapshot, Verdict, decide};
 
 /// What becomes of a request.
@@ -29,7 +30,10 @@ pub enum Handled {
 pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
     let snapshot = exchange.core.cell.load();
     let listener = listener_of(&snapshot, &exchange.connection);
-    let believed = believe(&listener.door.trust, listener.mode, exchange.peer(), request.headers());
+    let believed = match exchange.connection.source() {
+        Some(source) => believe(&listener.door.trust, listener.mode, source.ip(), request.headers()),
+        None => Believed { client: Client::Unknown, is_https: listener.mode == Mode::Tls },
+    };
     exchange.client.set(believed.client);
     let is_home = snapshot.networks.knows(believed.client);
     let audience = Audience::of(request.method(), request.version(), request.headers(), is_home);
@@ -47,8 +51,7 @@ fn decided(
 ) -> Result<Handled, (Refusal, Option<Cow<'static, str>>)> {
     let told = |(refusal, why): Refused| (refusal, Some(why));
     // An upgrade is taken from the request before it is taken apart.
-    let upgrade = super::headers::asks_for_websocket(request.method(), request.version(), request.headers())
-        .then(|| hyper::upgrade::on(&mut request));
+    let upgrade = websocket::ask(&mut request).map(Box::new);
     let (parts, body) = request.into_parts();
     let Examined { host, host_header } = examine(&parts).map_err(told)?;
     if listener.mode != Mode::Tls
@@ -59,7 +62,7 @@ fn decided(
     }
     let facts = Facts {
         listener,
-        peer: exchange.peer(),
+        peer: exchange.source(),
         client: believed.client,
         host: &host,
         path: path_of(&parts.uri),
@@ -180,7 +183,7 @@ pub fn still_stands(snapshot: &Snapshot, exchange: &Exchange) -> bool {
     let host = exchange.host.borrow();
     let facts = Facts {
         listener,
-        peer: exchange.peer(),
+        peer: exchange.source(),
         client: exchange.client.get(),
         host: &host,
         path: path_of(&exchange.uri),

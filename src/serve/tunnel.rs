@@ -12,15 +12,27 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::body::RequestBody;
 use super::exchange::{Exchange, On};
 use crate::snapshot::Route;
+use crate::upstream::Sender;
 
 /// How long the other side may be silent once one side has ended: nothing new is coming, it only has to finish.
 const FINISH: Duration = Duration::from_secs(10);
 
-/// Joins the two sides once both handshakes are done.
-pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: OnUpgrade, upstream: OnUpgrade) {
-    let task = tokio::task::spawn_local(join(Rc::clone(exchange), Arc::clone(route), client, upstream));
+/// Joins the two sides once both handshakes are done. `place`: what the upstream's side takes up of its connection.
+pub fn open(
+    exchange: &Rc<Exchange>,
+    route: &Arc<Route>,
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    place: Sender<RequestBody>,
+) {
+    let joined = join(Rc::clone(exchange), Arc::clone(route), client, upstream);
+    let task = tokio::task::spawn_local(async move {
+        let _place = place;
+        joined.await;
+    });
     exchange.task.replace(Some(task.abort_handle()));
 }
 

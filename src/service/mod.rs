@@ -5,6 +5,7 @@ mod activation;
 mod channel;
 mod lock;
 mod predecessor;
+mod privileges;
 mod successor;
 mod supervisor;
 
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 pub use activation::{Inherited, fallback_of};
 pub use lock::StateLock;
 pub use predecessor::Predecessor;
+pub use privileges::become_user;
 pub use successor::{Estate, Successor};
 pub use supervisor::Supervisor;
 
@@ -46,6 +48,14 @@ pub enum ServiceError {
     /// The line between the two processes broke.
     #[error("the line between the two processes broke: {0}")]
     Line(#[source] std::io::Error),
+    /// Root cannot be given up for this user.
+    #[error("--user {user}: {why}")]
+    NotAllowed {
+        /// The name.
+        user: String,
+        /// What is in the way.
+        why: String,
+    },
     /// Another process has the state folder.
     #[error("{}: another doorward{} uses this state folder; give this one its own with --state, or end the other one first", folder.display(), process.map(|id| format!(" (process {id})")).unwrap_or_default())]
     InUse {

@@ -101,7 +101,7 @@ fn allow(spec: &AllowSpec, place: AllowPlace, networks: &NetworkSet) -> Allow {
 }
 
 fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
-    let DoorSpec { name, https, http, public_names, trust, peers, allow: allow_spec, quota } = spec;
+    let DoorSpec { name, https, http, public_names, trust, proxy_protocol, peers, allow: allow_spec, quota } = spec;
     let place = || AllowPlace::Door(Arc::clone(&name.value));
     let door = Arc::new(Door {
         name: Arc::clone(&name.value),
@@ -112,6 +112,7 @@ fn listeners(spec: &DoorSpec, networks: &NetworkSet) -> Vec<Listener> {
             TrustSpec::Cloudflared => Trust::Cloudflared,
             TrustSpec::Peers(spec) => Trust::Peers(allow(spec, place(), networks).list),
         },
+        proxy_protocol: *proxy_protocol,
         allow: allow_spec.as_ref().map(|spec| allow(spec, place(), networks)),
         quota: Quota::of(quota, &place()),
     });
@@ -281,7 +282,7 @@ impl<'a> Targets<'a> {
     }
 
     fn intern(&mut self, spec: &TargetSpec, name: Arc<str>, local: Option<&str>) -> Arc<Target> {
-        let TargetSpec { to, tls_name, verify, hold, http2, via } = spec;
+        let TargetSpec { to, tls_name, verify, hold, http2, proxy_protocol, via } = spec;
         let endpoint = to.value.clone();
         let key = UpstreamKey {
             name,
@@ -289,6 +290,7 @@ impl<'a> Targets<'a> {
             verify: verify.clone(),
             hold: hold.as_ref().map(|hold| hold.value),
             http2: *http2,
+            proxy_protocol: *proxy_protocol,
             via: *via,
         };
         let tls = (endpoint.scheme == Scheme::Https)
@@ -353,6 +355,7 @@ fn unreachable_target(name: &Arc<str>, metrics: &Metrics) -> Arc<Target> {
         verify: VerifySpec::System,
         hold: None,
         http2: false,
+        proxy_protocol: None,
         via: true,
     };
     Arc::new(Target::new(Arc::new(Upstream::new(key, metrics.upstream(name))), None))

@@ -40,6 +40,8 @@ pub struct Door {
     pub peers: Option<AccessList>,
     /// Whose forwarding headers are believed.
     pub trust: Trust,
+    /// Whether connections begin with a PROXY header, which only those in `trust` may send.
+    pub proxy_protocol: bool,
     /// For routes that say nothing themselves.
     pub allow: Option<Allow>,
     /// For routes that say nothing themselves.

@@ -133,7 +133,7 @@ fn clients_asked(
 const ANYONE: &str = "anyone";
 
 /// The blocks of every list that could be asked for a name on a listener.
-fn blocks_that_count(snapshot: &Snapshot, listener: &Listener, route: Option<&Arc<Route>>) -> Vec<IpNet> {
+pub fn blocks_that_count(snapshot: &Snapshot, listener: &Listener, route: Option<&Arc<Route>>) -> Vec<IpNet> {
     let door = &listener.door;
     let of_route = route.into_iter().flat_map(|route| {
         route.allow.iter().chain(route.paths.iter().filter_map(|rule| rule.allow.as_ref())).map(|allow| &allow.list)

@@ -11,6 +11,7 @@ mod door;
 mod expect;
 mod quota;
 mod route;
+mod route_diff;
 mod spellings;
 mod table;
 
@@ -24,9 +25,10 @@ pub use compile::{Parts, compile};
 pub use decide::{Decision, Facts, Verdict, decide};
 pub use diff::{Changes, changes};
 pub use door::{Allow, AllowPlace, Door, Listener, Mode, Trust};
-pub use expect::{Broken, broken_promises, is_turned_away};
+pub use expect::{Broken, blocks_that_count, broken_promises, is_turned_away};
 pub use quota::{Bound, Bounds, Quota};
 pub use route::{Action, Answer, Edits, PathRule, Route};
+pub use route_diff::{leads_to, route_changes, shown_allow};
 pub use spellings::spellings;
 pub use table::{Found, RouteTable};
 

@@ -20,6 +20,7 @@ use crate::model::AccessFormat;
 use super::access_line::{AccessRecord, Clock, push_json, push_text};
 use super::recent::Recent;
 use super::request_id::RequestId;
+use super::tap::{Taps, Watched, Watching};
 
 /// Size at which a core hands its buffer over by itself. Bytes.
 const HAND_OVER: usize = 32 * 1024;
@@ -83,6 +84,7 @@ struct Shared {
     queue: SyncSender<Message>,
     ended: Arc<Ended>,
     recent: Mutex<Vec<Arc<Recent>>>,
+    taps: Arc<Taps>,
 }
 
 /// Set once the writer thread has left.
@@ -127,6 +129,7 @@ impl AccessLog {
             queue,
             ended,
             recent: Mutex::default(),
+            taps: Arc::default(),
         })))
     }
 
@@ -146,6 +149,11 @@ impl AccessLog {
     pub fn find(&self, id: RequestId) -> Option<Box<[u8]>> {
         let cores = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         cores.iter().find_map(|recent| recent.find(id))
+    }
+
+    /// Opens a stream of records, whatever the log's format is; `None` when 16 are open.
+    pub fn watch(&self, wanted: Watched) -> Option<Watching> {
+        self.0.taps.open(wanted)
     }
 
     /// What did not reach the sink, for the metrics.
@@ -195,7 +203,10 @@ impl CoreLog {
     /// while the writer cannot keep up the buffer grows to 64 KiB, then records are dropped and counted.
     pub fn record(&self, record: &AccessRecord<'_>) {
         if record.is_failure() {
-            self.remember(record);
+            self.recent.keep(record.id, self.written(record));
+        }
+        if self.shared.taps.is_open() {
+            self.shared.taps.offer(record, || self.written(record));
         }
         let push = match self.shared.format.load(Ordering::Relaxed) {
             JSON => push_json,
@@ -219,12 +230,12 @@ impl CoreLog {
         }
     }
 
-    /// Keeps the record of a failure, whatever the log's format is.
-    fn remember(&self, record: &AccessRecord<'_>) {
+    /// The record as a line of JSON, whatever the log's format is.
+    fn written(&self, record: &AccessRecord<'_>) -> Box<[u8]> {
         let (line, clock) = &mut *self.scratch.borrow_mut();
         line.clear();
         push_json(line, clock, SystemTime::now(), record);
-        self.recent.keep(record.id, line);
+        line.as_slice().into()
     }
 
     /// Hands over what is there. A core calls this a few times a second while `is_empty` is false, so that a quiet home sees

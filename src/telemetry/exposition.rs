@@ -154,7 +154,7 @@ fn connections(page: &mut Page, metrics: &Metrics, routes: &[RouteSums]) {
         page.sample(name, &[("route", &route.name)], route.tunnels_opened.saturating_sub(route.tunnels_closed));
     }
     let name = "doorward_tls_handshakes_failed_total";
-    page.family(name, "counter", "TLS handshakes with clients that failed.");
+    page.family(name, "counter", "Connections that failed before the first request: TLS handshakes, PROXY headers.");
     for cause in HandshakeFailure::ALL {
         let count: u64 = cores.iter().map(|core| core.handshakes_failed[cause as usize].read()).sum();
         page.sample(name, &[("cause", cause.cause())], count);

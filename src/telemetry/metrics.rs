@@ -200,17 +200,20 @@ pub enum HandshakeFailure {
     Alert,
     /// Anything else.
     Other,
+    /// The PROXY header that should come before everything is missing, late or wrong.
+    ProxyHeader,
 }
 
 impl HandshakeFailure {
     /// All of them, in the order of their numbers.
-    pub const ALL: [HandshakeFailure; 6] = [
+    pub const ALL: [HandshakeFailure; 7] = [
         HandshakeFailure::Timeout,
         HandshakeFailure::Closed,
         HandshakeFailure::NotTls,
         HandshakeFailure::NoAgreement,
         HandshakeFailure::Alert,
         HandshakeFailure::Other,
+        HandshakeFailure::ProxyHeader,
     ];
 
     /// The value of label `cause`.
@@ -222,6 +225,7 @@ impl HandshakeFailure {
             HandshakeFailure::NoAgreement => "no-agreement",
             HandshakeFailure::Alert => "alert",
             HandshakeFailure::Other => "other",
+            HandshakeFailure::ProxyHeader => "proxy-header",
         }
     }
 }

@@ -24,10 +24,10 @@ struct Ring {
 
 impl Recent {
     /// Keeps a record (JSON, as logged); the oldest go.
-    pub(super) fn keep(&self, id: RequestId, line: &[u8]) {
+    pub(super) fn keep(&self, id: RequestId, line: Box<[u8]>) {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ring.bytes += line.len();
-        ring.lines.push_back((id, line.into()));
+        ring.lines.push_back((id, line));
         while ring.lines.len() > MOST || ring.bytes > MOST_BYTES {
             let Some((_, oldest)) = ring.lines.pop_front() else { break };
             ring.bytes -= oldest.len();
@@ -49,10 +49,10 @@ mod tests {
     fn the_newest_are_kept_within_number_and_bytes() {
         let recent = Recent::default();
         let ids: Vec<RequestId> = (0..MOST + 5).map(|_| RequestId::random()).collect();
-        ids.iter().for_each(|&id| recent.keep(id, b"{}\n"));
+        ids.iter().for_each(|&id| recent.keep(id, b"{}\n"[..].into()));
         assert!(recent.find(ids[4]).is_none() && recent.find(ids[5]).is_some());
         let large = vec![b'x'; MOST_BYTES];
-        recent.keep(ids[0], &large);
+        recent.keep(ids[0], large.into());
         assert!(recent.find(ids[MOST + 4]).is_none() && recent.find(ids[0]).is_some());
     }
 }

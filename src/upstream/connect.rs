@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::target::{Target, TargetTls, Upstream};
 use super::wire::{Wire, poll_write_pieces};
 use crate::cert::{UpstreamTlsFailure, explain_failure};
-use crate::model::Refusal;
+use crate::model::{Refusal, write_own_proxy_header};
 
 /// How long a TCP connection may take, over all addresses. Fixed: a LAN answers in milliseconds.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -64,10 +64,19 @@ pub enum Connected {
     Tls(Box<TlsStream<Wire>>),
 }
 
-/// Opens a connection, and says what is to be spoken on it: at most `most`.
-pub async fn connect(target: &Target, most: Protocol) -> Result<(Connected, Protocol), UpstreamError> {
+/// Opens a connection, and says what is to be spoken on it: at most `most`. `greeting`: what stands before everything, also
+/// before TLS; without one it is a connection of our own, to look, and says so where the upstream wants to know.
+pub async fn connect(
+    target: &Target,
+    most: Protocol,
+    greeting: Option<&[u8]>,
+) -> Result<(Connected, Protocol), UpstreamError> {
     let upstream = &target.upstream;
-    let opened = connect_tcp(upstream).await;
+    let own = match greeting {
+        Some(_) => None,
+        None => upstream.key.proxy_protocol.map(write_own_proxy_header),
+    };
+    let opened = connect_tcp(upstream, greeting.or(own.as_deref()).unwrap_or_default()).await;
     if opened.is_err() {
         upstream.stale.notify_one();
     }
@@ -88,8 +97,16 @@ pub async fn connect(target: &Target, most: Protocol) -> Result<(Connected, Prot
     }
 }
 
-async fn connect_tcp(upstream: &Upstream) -> Result<Wire, UpstreamError> {
-    match tokio::time::timeout(CONNECT, connect_any(upstream)).await {
+async fn connect_tcp(upstream: &Upstream, greeting: &[u8]) -> Result<Wire, UpstreamError> {
+    let greeted = async {
+        let mut stream = connect_any(upstream).await?;
+        stream
+            .write_all(greeting)
+            .await
+            .map_err(|error| away(Refusal::UpstreamClosed, format!("{}: {error}", upstream.key.endpoint)))?;
+        Ok(stream)
+    };
+    match tokio::time::timeout(CONNECT, greeted).await {
         Ok(outcome) => outcome,
         Err(_) => {
             Err(away(Refusal::UpstreamConnectTimeout, format!("{}: no answer within 5 s", upstream.key.endpoint)))

@@ -99,7 +99,7 @@ async fn probe(target: Arc<Target>) {
     let _probing = Probing(hold);
     while hold.waiting() > 0 {
         tokio::time::sleep(PROBE_EVERY).await;
-        match connect(&target, Protocol::Http2).await {
+        match connect(&target, Protocol::Http2, None).await {
             Ok(_) => return,
             // Reachable, but wrong in a way that waiting does not mend: let the requests find out.
             Err(error) if !error.is_away => return,

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::hold::Hold;
 use crate::config::VerifySpec;
-use crate::model::{Endpoint, EndpointHost, Refusal, Scheme};
+use crate::model::{Endpoint, EndpointHost, ProxyVersion, Refusal, Scheme};
 use crate::telemetry::UpstreamMetrics;
 
 /// What makes an upstream the same one after a reload.
@@ -28,6 +28,8 @@ pub struct UpstreamKey {
     pub hold: Option<Duration>,
     /// Whether HTTP/2 is offered to it over TLS.
     pub http2: bool,
+    /// In which version it is told who the client is, before the first byte. A connection is one client's then.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Whether Via is sent to it.
     pub via: bool,
 }
@@ -156,6 +158,11 @@ impl Target {
     pub fn new(upstream: Arc<Upstream>, tls: Option<TargetTls>) -> Target {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Target { id: NEXT.fetch_add(1, Ordering::Relaxed), upstream, tls }
+    }
+
+    /// Whether its connections serve one client each, whom a PROXY header names, instead of whoever comes.
+    pub fn is_private(&self) -> bool {
+        self.upstream.key.proxy_protocol.is_some()
     }
 
     /// Whether it may be spoken to in HTTP/2: it must (`h2c://`), or it may choose so.

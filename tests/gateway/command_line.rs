@@ -289,3 +289,73 @@ async fn keys_of_later_days_are_named_in_one_warning() {
     .await;
     edge.logs("[mail]").await;
 }
+
+#[tokio::test]
+async fn started_by_root_it_becomes_the_named_user_and_still_opens_low_ports() {
+    let mut edge = Gateway::stopped();
+    edge.write_routes("[routes]\nshop = \"http://127.0.0.1:1\"");
+    let arguments = ["run", "--config", "routes.toml", "--state", "state", "--user", "nobody"];
+    if !rustix::process::geteuid().is_root() {
+        let said = doorward(edge.folder().path(), &arguments).await;
+        assert!(said.code == 3 && said.err.contains("only root can become somebody else"), "{}", said.said());
+        return;
+    }
+    for (name, mode) in [("", 0o755), ("edge.crt", 0o644), ("edge.key", 0o644), ("routes.toml", 0o644)] {
+        std::fs::set_permissions(edge.folder().at(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    edge.start_as(&arguments, &[]).await;
+    let status = |process: u32| std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let expected = ["Uid:\t65534\t65534\t65534\t65534", "CapEff:\t0000000000000400", "NoNewPrivs:\t1"];
+    for line in expected {
+        assert!(status(edge.pid()).contains(line), "{line} is not in {}", status(edge.pid()));
+    }
+    let more = "[routes]\nshop = \"http://127.0.0.1:1\"\n[listen.low]\nhttp = \"ADDR:81\"\n";
+    edge.write_routes(more);
+    std::fs::set_permissions(edge.folder().at("routes.toml"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    edge.reload().await.accepted();
+    std::net::TcpStream::connect((edge.address(), 81)).expect("the low port");
+    let new = edge.upgrade().await;
+    for line in expected {
+        assert!(status(new).contains(line), "{line} is not in {}", status(new));
+    }
+    std::net::TcpStream::connect((edge.address(), 81)).expect("the low port");
+}
+
+#[tokio::test]
+async fn doctor_names_what_is_wrong_here_each_with_its_mend() {
+    let folder = Folder::new();
+    let (shop, taken) = (Upstream::echoing().await, Upstream::echoing().await);
+    let file = |door: &str| {
+        format!(
+            "domain = \"localhost\"\nallow = [\"anyone\"]\n[listen.plain]\nhttp = \"{door}\"\n[routes]\n\
+             shop = \"{shop}\"\ngone = \"http://127.0.0.1:1\"\n[cert.main]\nnames = [\"shop.localhost\"]\n\
+             dns = \"cloudflare\"\ntoken_file = \"/run/credentials/doorward.service/token\"\n\
+             [[cert.main.export]]\ndir = \"/srv/no-such-folder\"\ncert = \"a.crt\"\nkey = \"a.key\"\ngroup = \"certs\"\n"
+        )
+    };
+    folder.replace("routes.toml", file(&taken.address().to_string()));
+    let said = doorward(folder.path(), &["doctor", "--json"]).await;
+    assert_eq!(said.code, 1, "{}", said.said());
+    let findings: Value = serde_json::from_str(&said.out).expect("JSON");
+    let about = |topic: &str| -> Vec<String> {
+        let all = findings["findings"].as_array().unwrap().iter().filter(|finding| finding["topic"] == topic);
+        all.map(|finding| format!("{} {} | {}", finding["health"], finding["said"], finding["mend"])).collect()
+    };
+    assert!(about("ports")[0].contains(&taken.address().to_string()) && about("ports")[0].contains("ss -ltnp"));
+    assert!(about("rights").iter().any(|said| said.contains("LoadCredential=token:PATH")), "{:?}", about("rights"));
+    assert!(about("rights").iter().any(|said| said.contains("/srv/no-such-folder")), "{:?}", about("rights"));
+    assert_eq!(about("upstreams").len(), 1, "{:?}", about("upstreams"));
+    assert!(about("upstreams")[0].starts_with("\"warning\" \"http://127.0.0.1:1"), "{:?}", about("upstreams"));
+
+    let unit = doorward(folder.path(), &["doctor", "--unit"]).await;
+    assert_eq!(unit.code, 0, "{}", unit.said());
+    for line in [
+        "[Service]",
+        "ReadWritePaths=/srv/no-such-folder",
+        "DynamicUser=no",
+        "SupplementaryGroups=certs",
+        "LoadCredential=token:/etc/doorward/secrets/token",
+    ] {
+        assert!(unit.out.lines().any(|said| said == line), "{line} is not in {}", unit.out);
+    }
+}

@@ -21,11 +21,6 @@ const DEVIATIONS: &[(&str, &str)] = &[
         "Leading zeros are valid in a chunk size (RFC 9112 §7.1: 1*HEXDIG); what the RFC asks for is protection from overflow, \
          which there is. The upstream gets a size of our own, and a client that trickles zeros is cut off as a slow body.",
     ),
-    (
-        "h2-tr-pseudo",
-        "The HTTP/2 library drops pseudo-header fields of a trailer section before anybody can see them, instead of calling the \
-         stream malformed (RFC 9113 §8.1); nothing of them reaches the upstream.",
-    ),
 ];
 
 /// The categories of the HTTP/1.1 half, in parts of about the same length, so that they run side by side.

@@ -207,9 +207,9 @@ async fn a_core_that_stands_still_is_named_and_the_watchdog_is_not_fed() {
                 assert c.ptrace(0x4206, t, 0, 0) == 0, ctypes.get_errno()\nassert c.ptrace(0x4207, t, 0, 0) == 0\n\
                 sys.stdin.read()\n";
     let mut holder = Command::new("python3").args(["-c", hold, &core]).stdin(Stdio::piped()).spawn().unwrap();
+    supervisor.hears("STATUS=core-1 stands still").await;
     edge.logs("a core stands still").await;
     assert!(edge.log().contains("core=1"), "{}", edge.log());
-    supervisor.hears("STATUS=core-1 stands still").await;
     supervisor.listen();
     assert!(!supervisor.said.iter().any(|(_, text)| text.starts_with("WATCHDOG")), "{:?}", supervisor.said);
     drop(holder.stdin.take());

@@ -148,8 +148,8 @@ async fn what_is_no_order_gets_an_answer_that_says_so() {
         let answer: Answer = serde_json::from_str(&answer).unwrap();
         assert!(!answer.ok && answer.text.contains("not an order"), "{answer:?}");
     }
-    let answer = say(&folder.socket(), &vec![b'x'; 200 * 1024]).await;
-    assert!(answer.contains("longer than 64 KiB"), "{answer:?}");
+    let answer = say(&folder.socket(), &vec![b'x'; 33 << 20]).await;
+    assert!(answer.contains("longer than 32 MiB"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -1,14 +1,17 @@
 //! Questions about what is in force. Answered from one snapshot, beside the control loop where they take time; none changes
 //! anything.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::Control;
-use crate::admin::{Answer, Question};
+use crate::admin::{Answer, Command, Order, Question};
 use crate::app::explain::{View, explain, explain_incident};
+use crate::app::plan::{Before, dry, plan, refused_json};
+use crate::app::table;
 use crate::telemetry::RequestId;
 use crate::upstream::{Protocol, Target, connect};
 
@@ -16,6 +19,89 @@ use crate::upstream::{Protocol, Target, connect};
 const LOOK_AT_UPSTREAM: Duration = Duration::from_secs(3);
 
 impl Control {
+    /// Carries an order out, or has it carried out, and sees that it is answered.
+    pub(super) async fn obey(&mut self, order: Order) {
+        let Order { command, answer, lines } = order;
+        match command {
+            Command::Renew { name, force } => self.renew(&name, force, answer),
+            Command::Explain { question } => self.explain(question, answer),
+            Command::Plan { path, text } => self.plan(path, text, answer),
+            Command::Tail { route, errors } => self.tail(route, errors, lines, answer),
+            Command::Top => self.top(answer),
+            // Who asked may be gone.
+            command => drop(answer.send(self.carry_out(command).await)),
+        }
+    }
+
+    async fn carry_out(&mut self, command: Command) -> Answer {
+        match command {
+            Command::Reload | Command::ReloadAs { .. } => self.reload("the admin socket").await,
+            Command::Routes => {
+                let rows = table::rows(&self.cell.load());
+                let json = serde_json::to_value(&rows).unwrap_or_default();
+                Answer::done(rows.to_string(), json)
+            }
+            Command::Status => self.status(),
+            Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
+            Command::Certificates => self.certificates().await,
+            Command::Incident { id } => self.incident(&id),
+            Command::Renew { .. }
+            | Command::Explain { .. }
+            | Command::Plan { .. }
+            | Command::Tail { .. }
+            | Command::Top
+            | Command::Upgrade { .. } => Answer::refused("answered when it is done"),
+        }
+    }
+
+    fn status(&self) -> Answer {
+        let snapshot = self.cell.load();
+        let (exchanges, connections) = self.cores.in_flight();
+        let json = serde_json::json!({
+            "process": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "generation": snapshot.generation,
+            "routes": snapshot.routes.len(),
+            "workers": self.cores.count(),
+            "connections": connections,
+            "requests_in_flight": exchanges,
+            "uptime_seconds": self.began.elapsed().as_secs(),
+            "metrics": snapshot.metrics.as_ref().map(|(address, _)| address.to_string()),
+            "listeners": snapshot.listeners.iter().map(|l| format!("{} {}", l.door.name, l.address)).collect::<Vec<_>>(),
+        });
+        let text = format!(
+            "generation {}: {} routes, {connections} connections, {exchanges} requests in flight\n",
+            snapshot.generation,
+            snapshot.routes.len()
+        );
+        Answer::done(text, json)
+    }
+
+    /// Says what a file would change. Compiling it takes time, so it is answered from a task of its own.
+    fn plan(&self, path: PathBuf, text: String, answer: oneshot::Sender<Answer>) {
+        let (snapshot, config, cores) = (self.cell.load(), Arc::clone(&self.config), self.cores.clone());
+        let workshop = dry(&self.workshop);
+        tokio::spawn(async move {
+            let shown = path.clone();
+            let planned = tokio::task::spawn_blocking(move || {
+                plan(&workshop, Before { snapshot: &snapshot, config: &config, is_live: true }, &shown, &text)
+            });
+            let answered = match planned.await {
+                Ok(Ok((mut plan, after))) => {
+                    let after = Arc::new(after);
+                    plan.connections = Some(cores.foresee(&after).await);
+                    Answer::done(plan.to_string(), serde_json::json!(plan))
+                }
+                Ok(Err(faults)) => {
+                    let text = format!("{faults}\n{}: would be refused; nothing has changed\n", path.display());
+                    Answer { ok: false, text, json: refused_json(&path, &faults) }
+                }
+                Err(_) => Answer::refused("the file could not be looked at: an internal error, see the log"),
+            };
+            let _ = answer.send(answered);
+        });
+    }
+
     /// Explains a request. The one thing that takes time is a look whether the upstream is there, so it is answered from a
     /// task of its own.
     pub(super) fn explain(&self, question: Question, answer: oneshot::Sender<Answer>) {
@@ -60,7 +146,7 @@ impl Control {
 /// One connection, as a request would open it, and what came of it.
 async fn state_of(target: &Target) -> String {
     let began = Instant::now();
-    match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(target, Protocol::Http2)).await {
+    match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(target, Protocol::Http2, None)).await {
         Ok(Ok((_, protocol))) => {
             let speaks = if protocol == Protocol::Http2 { ", speaks HTTP/2" } else { "" };
             format!("up: accepted a connection in {} ms{speaks}", began.elapsed().as_millis())

@@ -63,6 +63,8 @@ pub struct Explanation {
     pub path: PathPart,
     /// Who may enter.
     pub access: Option<AccessPart>,
+    /// What bounds how often, and how many at a time, this client may ask; with their places.
+    pub limits: Vec<String>,
     /// Where it leads, or would lead if it were let in.
     pub upstream: Option<UpstreamPart>,
     /// What the upstream would be sent.
@@ -117,6 +119,7 @@ pub fn explain(view: View<'_>, question: &Question) -> Result<(Explanation, Opti
             .map(|route| parts::route(route, listener, &url.host, &file)),
         path: parts::path(decision, &url.path, &file),
         access: decision.map(|decision| parts::access(decision, &file)),
+        limits: decision.map(|decision| parts::limits(decision, &file)).unwrap_or_default(),
         upstream: target.map(|target| parts::upstream(target, is_live)),
         sent,
         notes,

@@ -277,6 +277,18 @@ pub(super) fn access(decision: &Decision<'_>, file: &str) -> AccessPart {
     }
 }
 
+pub(super) fn limits(decision: &Decision<'_>, file: &str) -> Vec<String> {
+    let at = |line| place(file, line).map(|at| format!(", at {at}")).unwrap_or_default();
+    let rate = decision
+        .bounds
+        .rate
+        .and_then(|bound| Some(format!("{} (`limit` of {}{})", bound.most?, bound.place, at(bound.line))));
+    let in_flight = decision.bounds.in_flight.and_then(|bound| {
+        Some(format!("{} at a time (`in_flight` of {}{})", bound.most?, bound.place, at(bound.line)))
+    });
+    rate.into_iter().chain(in_flight).collect()
+}
+
 pub(super) fn outcome(end: &End<'_>, door: &str) -> OutcomePart {
     let part = |kind, status, cause, text| OutcomePart { kind, status, cause, text };
     match end {

@@ -4,9 +4,7 @@ use std::fmt;
 
 use super::Explanation;
 use super::parts::{CertificatePart, UpstreamPart};
-
-/// Columns of a line.
-const WIDTH: usize = 80;
+use crate::app::paragraph::paragraph_at;
 
 /// Columns of the labels on the left.
 const LABEL: usize = 13;
@@ -20,25 +18,9 @@ pub(super) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// A label, and a text that is broken at blanks and goes on below itself. Control characters are made harmless.
+/// A step, with its label on the left.
 pub(super) fn paragraph(f: &mut fmt::Formatter<'_>, label: &str, text: &str) -> fmt::Result {
-    let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    let mut line = format!("{label:LABEL$}");
-    let mut is_fresh = true;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let wide = line.chars().count() + usize::from(!is_fresh) + word.chars().count();
-        if !is_fresh && wide > WIDTH {
-            writeln!(f, "{}", line.trim_end())?;
-            line = " ".repeat(LABEL);
-            is_fresh = true;
-        }
-        if !is_fresh {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_fresh = false;
-    }
-    writeln!(f, "{}", line.trim_end())
+    paragraph_at(f, LABEL, label, text)
 }
 
 impl fmt::Display for Explanation {
@@ -81,6 +63,9 @@ impl fmt::Display for Explanation {
                 None => "because nothing says who may enter".to_owned(),
             };
             paragraph(f, "access", &format!("{verb} {by}"))?;
+        }
+        if !self.limits.is_empty() {
+            paragraph(f, "limits", &self.limits.join("; "))?;
         }
         self.write_upstream(f)?;
         for note in &self.notes {

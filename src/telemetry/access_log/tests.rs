@@ -236,3 +236,28 @@ fn a_file_is_written_to() {
     std::fs::remove_file(&path).unwrap();
     assert!(text.contains(r#""path":"/file""#) && text.ends_with("}\n"));
 }
+
+#[tokio::test]
+async fn a_slow_watcher_is_told_what_it_lost() {
+    let log = AccessLog::start(AccessFormat::Off, Sink::Writer(Box::new(io::sink()))).unwrap();
+    let core = log.for_core();
+    let mut watching = log.watch(Watched::default()).unwrap();
+    for _ in 0..2_000 {
+        core.record(&record("/x"));
+    }
+    assert_eq!(watching.next().await.as_deref(), Some(&b"{\"lost\":976}\n"[..]));
+    let first = watching.next().await.unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("\"path\":\"/x\""));
+    core.record(&record("/y"));
+    drop(watching);
+    core.record(&record("/z"));
+}
+
+#[test]
+fn no_more_watch_than_there_is_room_for() {
+    let log = AccessLog::start(AccessFormat::Off, Sink::Writer(Box::new(io::sink()))).unwrap();
+    let all: Vec<_> = std::iter::from_fn(|| log.watch(Watched::default())).collect();
+    assert_eq!(all.len(), 16);
+    drop(all);
+    assert!(log.watch(Watched { route: None, failures: true }).is_some());
+}

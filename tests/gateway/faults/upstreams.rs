@@ -90,6 +90,7 @@ enum Illness {
 }
 
 #[tokio::test]
+#[ignore = "slow: silence must really last"]
 async fn upstreams_that_reset_lie_and_fall_silent_hurt_nobody_else() {
     const ALL: [Illness; 6] =
         [Illness::Reset, Illness::Garbage, Illness::Early, Illness::Silent, Illness::EndlessHead, Illness::Closes];

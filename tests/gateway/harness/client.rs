@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion, RootCertStore, SignatureScheme};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -30,6 +31,7 @@ pub struct Client {
     versions: &'static [&'static rustls::SupportedProtocolVersion],
     roots: Arc<RootCertStore>,
     verified: bool,
+    greeting: Vec<u8>,
     config: Arc<ClientConfig>,
 }
 
@@ -72,6 +74,7 @@ impl Client {
             versions,
             roots,
             verified: true,
+            greeting: Vec::new(),
             config,
         }
     }
@@ -104,6 +107,12 @@ impl Client {
     pub fn port(mut self, port: u16, encrypted: bool) -> Client {
         self.port = port;
         self.encrypted = encrypted;
+        self
+    }
+
+    /// Says this before anything else on each connection.
+    pub fn greeting(mut self, bytes: impl AsRef<[u8]>) -> Client {
+        self.greeting = bytes.as_ref().to_vec();
         self
     }
 
@@ -229,8 +238,9 @@ impl Client {
     async fn tcp(&self) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((self.source, 0)))?;
-        let tcp = socket.connect(SocketAddr::from((self.gateway, self.port))).await?;
+        let mut tcp = socket.connect(SocketAddr::from((self.gateway, self.port))).await?;
         tcp.set_nodelay(true)?;
+        tcp.write_all(&self.greeting).await?;
         Ok(tcp)
     }
 }

@@ -28,7 +28,7 @@ pub use ca::{Identity, TestCa};
 pub use client::{Client, Connection};
 pub use folder::Folder;
 pub use gateway::{CERT, DOORS, Door, FRONT, Gateway, TAIL};
-pub use process::{Finished, doorward, signal_process};
+pub use process::{Finished, command as program, doorward, signal_process};
 pub use raw::Raw;
 pub use socket::Socket;
 pub use upstream::{Upstream, full, generated, streamed};
