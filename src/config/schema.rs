@@ -114,6 +114,8 @@ fn form(takes: &str) -> Value {
         };
     }
     match takes {
+        // A name or a number.
+        "a user" | "a group" => json!({ "anyOf": [text(), { "type": "integer" }] }),
         "true or false" => json!({ "type": "boolean" }),
         "a duration" => json!({ "type": "string", "pattern": "^[0-9]+ *(ms|s|m|h|d)$" }),
         "a size" => json!({ "type": "string", "pattern": "^[0-9]+ *([KkMGT](i?B)?)?$" }),
