@@ -13,6 +13,7 @@ pub mod snapshot;
 pub mod acme;
 pub mod admin;
 pub mod import;
+pub mod mail;
 pub mod provider;
 pub mod serve;
 pub mod service;

@@ -6,6 +6,7 @@ mod containers;
 mod ending;
 mod handover;
 mod heartbeat;
+mod mail;
 mod questions;
 mod watching;
 
@@ -27,6 +28,7 @@ use crate::acme::{CertificateWorker, Stored};
 use crate::admin::{AdminHandle, Answer, Command, Order, Signal, Signals, serve_metrics};
 use crate::cert::SystemRoots;
 use crate::config::{Config, Source};
+use crate::mail::{Event, Mail, Trouble};
 use crate::model::AccessFormat;
 use crate::provider::{ContentPrint, Watch};
 use crate::serve::{Cores, Counts, Doors, Plant};
@@ -80,6 +82,8 @@ pub struct Control {
     retired: Vec<Arc<Snapshot>>,
     began: Instant,
     worker: CertificateWorker,
+    mail: Option<Mail>,
+    looking: Option<JoinHandle<()>>,
     stored: mpsc::Receiver<Stored>,
     containers: Containers,
     via: Arc<str>,
@@ -172,6 +176,8 @@ impl Control {
             retired: Vec::new(),
             began,
             worker,
+            mail: None,
+            looking: None,
             stored,
             containers: Containers::default(),
             via,
@@ -200,6 +206,8 @@ impl Control {
 
     /// Carries out orders until one says stop, then drains.
     pub async fn work(&mut self) {
+        let mut around = tokio::time::interval(mail::LOOK_AROUND);
+        around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut daily = tokio::time::interval_at(tokio::time::Instant::now() + DAY, DAY);
         tracing::info!(
             routes = self.cell.load().routes.len(),
@@ -224,6 +232,7 @@ impl Control {
                 () = self.containers.changed() => self.containers_changed().await,
                 changed = self.watch.changed() => self.files_changed(&changed).await,
                 // The local CA mints anew what comes near its end.
+                _ = around.tick() => self.look_around(),
                 _ = daily.tick() => drop(self.refresh_files().await),
                 () = tokio::time::sleep(RETIRED), if !self.retired.is_empty() => self.free_retired(),
             }
@@ -268,6 +277,7 @@ impl Control {
         };
         match outcome {
             Ok(what) => {
+                self.write_of(Event::Ended(Trouble::Reload));
                 self.metrics.reload_accepted(before.generation + 1);
                 let took = began.elapsed().as_millis();
                 // The warnings behind the first line were logged as such.
@@ -278,6 +288,7 @@ impl Control {
             }
             Err(why) => {
                 self.metrics.reload_refused();
+                self.write_of(Event::Began(Trouble::Reload, why.clone()));
                 let text =
                     format!("{why}\nrefused; generation {} stays in force: nothing has changed\n", before.generation);
                 tracing::error!("reload by {by} refused\n{text}");
@@ -401,6 +412,7 @@ impl Control {
         }
         self.access_log.set_format(snapshot.access_log);
         self.keep_certificates();
+        self.keep_mail();
         let certificates = snapshot.certificates.iter();
         self.metrics.set_certificates(
             certificates

@@ -114,17 +114,4 @@ pub fn tell(warnings: &[Diagnostic], notices: &[String], config: &Config) {
     if let Some(beyond) = super::limits::beyond_descriptors(&config.limits) {
         tracing::warn!("{beyond}");
     }
-    let idle = not_acted_on(config);
-    if !idle.is_empty() {
-        tracing::warn!("accepted, but not acted on by this version: {}", idle.join(", "));
-    }
-}
-
-/// Tables that are checked for form and wait for a later version.
-fn not_acted_on(config: &Config) -> Vec<String> {
-    let mut idle = Vec::new();
-    if config.mail.is_some() {
-        idle.push("[mail]".to_owned());
-    }
-    idle
 }

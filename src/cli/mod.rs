@@ -98,6 +98,8 @@ enum Order {
         #[arg(value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },
+    /// Write the JSON Schema of the file, for editors
+    Schema,
     /// Say which version this is
     Version,
 }
@@ -364,6 +366,10 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Compare(words) => compare::compare(words, &mut screen),
         Order::Trust(words) => trust::trust(words, &mut screen),
         Order::Demo(words) => demo::demo(words, &called_as, screen),
+        Order::Schema => {
+            screen.line(crate::config::schema().trim_end());
+            ExitCode::SUCCESS
+        }
         Order::Version => {
             screen.line(format_args!("doorward {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -82,9 +82,10 @@ fn show(trustee: &Trustee, looked: &Looked, screen: &mut Screen) {
     let mut row = |what: &str, says: &str| {
         let mut rest = says;
         let mut what = what;
-        // Long names are cut into lines of a terminal.
-        while let Some((at, _)) = rest.char_indices().nth(67) {
-            screen.line(format_args!("  {what:<9} {}", &rest[..at]));
+        // Long texts are cut into lines of a terminal, between words where there are any.
+        while let Some((end, _)) = rest.char_indices().nth(67) {
+            let at = rest[..end].rfind(' ').map_or(end, |blank| blank + 1);
+            screen.line(format_args!("  {what:<9} {}", rest[..at].trim_end()));
             (rest, what) = (&rest[at..], "");
         }
         screen.line(format_args!("  {what:<9} {rest}"));

@@ -408,6 +408,7 @@ pub const MAIL: Table = Table {
         key("relay", "`host:port`", "\"192.168.1.9:25\"", "an SMTP server that takes mail from here"),
         key("from", "an e-mail address", "\"doorward@home.example\"", "who it says it is from"),
         key("to", "a list of e-mail addresses", "[\"admin@home.example\"]", "who is told"),
+        key("quiet", "hours or a list of them", "\"Sat 06:50-08:00\"", "when nothing is sent, in UTC; what is over by then is never written of"),
         key("on", "a list of events", "[\"certificate\", \"upstream down 5m\"]", "what about: `certificate`, `reload refused`, `upstream down <duration>`"),
     ],
     hints: &[("password", "a secret is never in the file: use a relay that takes mail from this machine"), ("smtp", "it is called `relay`"), ("host", "it is called `relay`")],

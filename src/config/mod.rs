@@ -20,6 +20,7 @@ mod pinning;
 mod quotas;
 mod reading;
 mod routes;
+mod schema;
 mod section;
 mod services;
 mod source;
@@ -42,6 +43,7 @@ pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use dns::dns_providers;
 pub use keys::{Key, TABLES, Table};
 pub use pinning::{PinPlace, write_pin};
+pub use schema::schema;
 pub use source::Source;
 pub use spec::{
     AccessFormat, AcmeSpec, ActionSpec, AllowEntry, AllowSpec, Balance, CaSpec, CertSource, CertSpec, ChallengeSpec,

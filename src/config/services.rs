@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::parse_duration;
+use crate::model::{QuietHours, parse_duration};
 
 use super::keys::{DOCKER, DRAIN, LOG, MAIL, METRICS};
 use super::reading::{Item, Reading, shown};
@@ -128,7 +128,18 @@ pub(super) fn mail<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Option<MailSpe
     });
     let on = section.item("on").and_then(|item| reading.texts(&item)).unwrap_or_default();
     let on = on.iter().filter_map(|text| event(reading, text)).collect();
-    Some(MailSpec { relay: relay?, from: from?, to: to?, on })
+    let quiet = section.item("quiet").and_then(|item| reading.text_or_texts(&item)).unwrap_or_default();
+    let quiet = quiet.iter().filter_map(|text| quiet_hours(reading, text)).collect();
+    Some(MailSpec { relay: relay?, from: from?, to: to?, on, quiet })
+}
+
+fn quiet_hours(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<QuietHours>> {
+    let read = QuietHours::parse(text.value);
+    if let Err(wrong) = &read {
+        let help = "write `quiet = \"Sat 06:50-08:00\"`, or a list of such hours";
+        reading.fault(text.span, format!("{}: {wrong}", shown(text.value)), "", help);
+    }
+    Some(reading.located(text.span, read.ok()?))
 }
 
 fn event(reading: &Reading<'_>, text: &Located<&str>) -> Option<Located<String>> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use crate::model::AccessFormat;
-use crate::model::{Endpoint, HostName, HostPattern, PathPattern, ProxyVersion, Rate};
+use crate::model::{Endpoint, HostName, HostPattern, PathPattern, ProxyVersion, QuietHours, Rate};
 
 /// A place in the file: byte offsets into its text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -604,7 +604,7 @@ pub struct DockerSpec {
     pub public: bool,
 }
 
-/// `[mail]`: parsed and checked for form.
+/// `[mail]`: who is told when something is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MailSpec {
     /// `relay`: `host:port`.
@@ -615,4 +615,18 @@ pub struct MailSpec {
     pub to: Vec<Located<String>>,
     /// `on`: `certificate`, `reload refused`, `upstream down <duration>`; empty where not written.
     pub on: Vec<Located<String>>,
+    /// `quiet`: when nothing is sent.
+    pub quiet: Vec<Located<QuietHours>>,
+}
+
+impl MailSpec {
+    /// Whether two tables mean the same, wherever they stand.
+    pub fn says_the_same(&self, other: &MailSpec) -> bool {
+        fn same<T: PartialEq>(a: &[Located<T>], b: &[Located<T>]) -> bool {
+            a.iter().map(|one| &one.value).eq(b.iter().map(|one| &one.value))
+        }
+        let MailSpec { relay, from, to, on, quiet } = self;
+        let is_same = relay.value == other.relay.value && from.value == other.from.value;
+        is_same && same(to, &other.to) && same(on, &other.on) && same(quiet, &other.quiet)
+    }
 }

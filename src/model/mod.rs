@@ -9,6 +9,7 @@ mod host;
 mod host_regex;
 mod path;
 mod proxy_header;
+mod quiet;
 mod rate;
 mod refusal;
 mod secret;
@@ -24,6 +25,7 @@ pub use path::{PathMatch, PathPattern, is_ambiguous, normalise};
 pub use proxy_header::{
     Announced, ProxyHeaderError, ProxyVersion, read_proxy_header, write_own_proxy_header, write_proxy_header,
 };
+pub use quiet::{NoQuietHours, QuietHours};
 pub use rate::{Per, Rate, RateError};
 pub use refusal::{Refusal, Shown};
 pub use secret::Secret;

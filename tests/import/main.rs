@@ -9,5 +9,6 @@ mod contrib;
 mod home;
 mod npm;
 mod rig;
+mod schema;
 mod servers;
 mod trust;
