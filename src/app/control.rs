@@ -13,7 +13,7 @@ mod watching;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,17 @@ fn look_at(files: &[PathBuf]) -> Seen {
     files.iter().map(|file| (file.clone(), ContentPrint::of_file(file))).collect()
 }
 
+fn start_certificates(
+    workshop: &Workshop,
+    state: &Path,
+    publisher: &Publisher,
+) -> (CertificateWorker, mpsc::Receiver<Stored>) {
+    let (announce, stored) = mpsc::channel(certificates::ANNOUNCEMENTS);
+    let (factory, roots) = (Arc::clone(&workshop.factory), Arc::clone(&workshop.roots));
+    let metrics = Arc::clone(&workshop.metrics);
+    (CertificateWorker::start(state, factory, roots, metrics, publisher.board(), announce), stored)
+}
+
 fn open_access_log(format: AccessFormat, metrics: &Metrics) -> Result<AccessLog, AppError> {
     let log = AccessLog::start(format, Sink::Stdout).map_err(|error| AppError::Start(std::io::Error::other(error)))?;
     metrics.watch_access_log(&log);
@@ -145,10 +156,7 @@ impl Control {
         let (inbox, orders) = mpsc::channel(QUEUE);
         arrival.wait_for_turn()?;
         let (admin, admin_serving) = open_socket(&state, inbox, arrival.admin()).unzip();
-        let (announce, stored) = mpsc::channel(certificates::ANNOUNCEMENTS);
-        let (factory, roots) = (Arc::clone(&workshop.factory), Arc::clone(&workshop.roots));
-        let worker =
-            CertificateWorker::start(&state, factory, roots, Arc::clone(&metrics), publisher.board(), announce);
+        let (worker, stored) = start_certificates(&workshop, &state, &publisher);
         let mut control = Control {
             workshop,
             publisher,

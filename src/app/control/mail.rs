@@ -83,13 +83,18 @@ async fn look_at_servers(upstreams: BTreeMap<String, Arc<Upstream>>, teller: &Te
     let free = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     for (name, upstream) in upstreams {
-        // A name that DNS was not yet asked for is no trouble.
-        let Some(addresses) = upstream.addresses() else { continue };
+        // A name that DNS was not yet asked for is no trouble, nor is a container that was stopped; and an upstream is away
+        // when none of its servers takes a connection.
+        let known: Vec<Arc<[SocketAddr]>> = upstream.members.iter().filter_map(|member| member.addresses()).collect();
+        if known.is_empty() {
+            continue;
+        }
+        let addresses = known.concat();
         let free = Arc::clone(&free);
         running.spawn(async move {
             // The semaphore is never closed.
             let _permit = free.acquire().await;
-            (name, upstream.key.endpoint.to_string(), accepts(&addresses).await)
+            (name, upstream.place(), accepts(&addresses).await)
         });
     }
     while let Some(looked) = running.join_next().await {
