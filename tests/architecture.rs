@@ -28,6 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("arc_swap", &["snapshot/cell.rs"]),
     ("toml", &["config/"]),
     ("notify", &["provider/"]),
+    ("serde_yaml_ng", &["provider/"]),
     ("instant_acme", &["acme/"]),
     ("clap", &["cli/"]),
     ("ratatui", &["cli/"]),

@@ -291,5 +291,8 @@ fn a_full_file_is_read_as_it_is_written() {
 
     assert_eq!(config.expects[0].url.value.path, "/api/x?y=z");
     assert_eq!(config.drain.upgrade.as_secs(), 7200);
-    assert!(!config.docker.unwrap().health_wait);
+    let docker = config.docker.unwrap();
+    assert!(!docker.health_wait);
+    assert_eq!(docker.key.unwrap().value, Path::new("/etc/doorward/docker-key.pem"));
+    assert_eq!(docker.hold.unwrap().value.as_secs(), 30);
 }

@@ -22,10 +22,12 @@ pub enum Peer {
     Haproxy,
     /// Caddy from Debian, shown beside.
     Caddy,
+    /// A minimal gateway on pingora-proxy, from `benches/pingora`, shown beside.
+    Pingora,
 }
 
 /// All of them, in the order of the table's columns.
-pub const PEERS: [Peer; 4] = [Peer::Doorward, Peer::Nginx, Peer::Haproxy, Peer::Caddy];
+pub const PEERS: [Peer; 5] = [Peer::Doorward, Peer::Nginx, Peer::Haproxy, Peer::Caddy, Peer::Pingora];
 
 impl Peer {
     /// Its name in words and files.
@@ -35,6 +37,7 @@ impl Peer {
             Peer::Nginx => "nginx",
             Peer::Haproxy => "haproxy",
             Peer::Caddy => "caddy",
+            Peer::Pingora => "pingora",
         }
     }
 
@@ -45,6 +48,8 @@ impl Peer {
             Peer::Nginx => ("nginx.conf", include_str!("peers/nginx.conf")),
             Peer::Haproxy => ("haproxy.cfg", include_str!("peers/haproxy.cfg")),
             Peer::Caddy => ("Caddyfile", include_str!("peers/Caddyfile")),
+            // All of it is in its arguments, in its program's own order of words; the file holds them.
+            Peer::Pingora => ("pingora.arguments", include_str!("peers/pingora.arguments")),
         }
     }
 
@@ -52,16 +57,24 @@ impl Peer {
     pub fn program(self, doorward: &Path) -> Option<PathBuf> {
         match self {
             Peer::Doorward => Some(doorward.to_path_buf()).filter(|file| file.is_file()),
+            // Built on its own, if anybody wants it: `cargo build --release --manifest-path benches/pingora/Cargo.toml`.
+            Peer::Pingora => {
+                let file = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pingora/target/release/pingora-peer");
+                Some(PathBuf::from(file)).filter(|file| file.is_file())
+            }
             other => find(other.name()),
         }
     }
 
     /// What it says its version is.
     pub fn version(self, program: &Path) -> String {
+        if self == Peer::Pingora {
+            return locked_version(include_str!("../pingora/Cargo.lock"), "pingora-proxy");
+        }
         let word = match self {
             Peer::Doorward => "--version",
             Peer::Nginx | Peer::Haproxy => "-v",
-            Peer::Caddy => "version",
+            Peer::Caddy | Peer::Pingora => "version",
         };
         let output = Command::new(program).arg(word).output();
         let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
@@ -79,6 +92,9 @@ impl Peer {
             Peer::Nginx => ["-c", &config, "-e", "stderr"].map(str::to_owned).to_vec(),
             Peer::Haproxy => ["-db", "-f", &config].map(str::to_owned).to_vec(),
             Peer::Caddy => ["run", "--adapter", "caddyfile", "--config", &config].map(str::to_owned).to_vec(),
+            Peer::Pingora => {
+                fs::read_to_string(&config).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+            }
         };
         words
     }
@@ -180,4 +196,11 @@ pub fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT], Failure> {
         held.push(listener);
     }
     Ok(ports)
+}
+
+/// The version of a package in a lock file.
+fn locked_version(lock: &str, package: &str) -> String {
+    let named = format!("name = \"{package}\"\nversion = \"");
+    let version = lock.split(&named).nth(1).and_then(|rest| rest.split('"').next());
+    format!("{package} {}", version.unwrap_or("of unknown version"))
 }

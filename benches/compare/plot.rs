@@ -75,5 +75,6 @@ fn colour(peer: Peer) -> &'static str {
         Peer::Nginx => "#4d8f5b",
         Peer::Haproxy => "#4a74b0",
         Peer::Caddy => "#a0a0a0",
+        Peer::Pingora => "#c9b458",
     }
 }

@@ -63,6 +63,7 @@ impl Edge {
             metrics: &self.metrics,
             roots: &self.roots,
             generation: previous.map_or(1, |before| before.generation + 1),
+            awaits_containers: false,
         })
     }
 }

@@ -56,6 +56,8 @@ pub enum Command {
     },
     /// Every certificate: what is stored, when it is renewed, what went wrong.
     Certificates,
+    /// Every container of the engine, and what became of it.
+    Containers,
     /// Renew a certificate; the answer comes when that is done.
     Renew {
         /// The `[cert.<name>]`.

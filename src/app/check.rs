@@ -49,7 +49,7 @@ pub fn check(path: &Path) -> CheckReport {
 
 /// Makes a snapshot of a file without a state folder.
 pub fn prepare(path: &Path) -> Result<super::load::Prepared, Faults> {
-    workshop(path)?.prepare(None)
+    workshop(path)?.prepare(None, None)
 }
 
 /// What makes a snapshot of a file and writes nothing.

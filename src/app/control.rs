@@ -2,6 +2,7 @@
 //! to the side, publishes them, and ends everything in order.
 
 mod certificates;
+mod containers;
 mod ending;
 mod handover;
 mod heartbeat;
@@ -19,19 +20,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::arrival::Arrival;
-use super::load::{Prepared, Workshop};
+use super::load::{Ingredients, Prepared, Workshop};
 use super::open::{Bound, bind_all, create_state, open_socket, tell, via_name};
 use super::{AppError, RunOptions, Running, limits};
 use crate::acme::{CertificateWorker, Stored};
 use crate::admin::{AdminHandle, Answer, Command, Order, Signal, Signals, serve_metrics};
 use crate::cert::SystemRoots;
 use crate::config::{Config, Source};
+use crate::model::AccessFormat;
 use crate::provider::{ContentPrint, Watch};
 use crate::serve::{Cores, Counts, Doors, Plant};
 use crate::service::{Inherited, StateLock, Supervisor};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
 use crate::upstream::follow;
+use containers::Containers;
 
 /// Orders that may wait; those who ask wait beyond that.
 const QUEUE: usize = 64;
@@ -78,6 +81,7 @@ pub struct Control {
     began: Instant,
     worker: CertificateWorker,
     stored: mpsc::Receiver<Stored>,
+    containers: Containers,
     via: Arc<str>,
 }
 
@@ -86,6 +90,12 @@ type Seen = HashMap<PathBuf, Option<ContentPrint>>;
 
 fn look_at(files: &[PathBuf]) -> Seen {
     files.iter().map(|file| (file.clone(), ContentPrint::of_file(file))).collect()
+}
+
+fn open_access_log(format: AccessFormat, metrics: &Metrics) -> Result<AccessLog, AppError> {
+    let log = AccessLog::start(format, Sink::Stdout).map_err(|error| AppError::Start(std::io::Error::other(error)))?;
+    metrics.watch_access_log(&log);
+    Ok(log)
 }
 
 impl Control {
@@ -108,13 +118,12 @@ impl Control {
             metrics: Arc::clone(&metrics),
             first_generation: arrival.first_generation(),
         });
-        let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = workshop.prepare(None)?;
+        let (prepared, known) = workshop.begin()?;
+        let Prepared { snapshot, config, source, warnings, notices, local_ca, files, containers } = prepared;
         tell(&warnings, &notices, &config);
         let bound = bind_all(&snapshot, &[], None, &mut arrival.inherited)?;
 
-        let access_log = AccessLog::start(snapshot.access_log, Sink::Stdout)
-            .map_err(|error| AppError::Start(std::io::Error::other(error)))?;
-        metrics.watch_access_log(&access_log);
+        let access_log = open_access_log(snapshot.access_log, &metrics)?;
         let (cell, publisher) = SnapshotCell::new(snapshot);
         let via: Arc<str> = via_name(&state).into();
         let plant = Plant {
@@ -164,12 +173,14 @@ impl Control {
             began,
             worker,
             stored,
+            containers: Containers::default(),
             via,
         };
         control.watch.set_files(control.files.clone(), &Seen::new());
         control.put_to_use(bound, &[]);
         control.metrics.set_generation(control.cell.load().generation);
         control.after_publishing();
+        control.begin_containers(containers, known);
         tokio::spawn(heartbeat::watch(control.cores.clone(), control.supervisor.clone()));
         Ok(control)
     }
@@ -210,6 +221,7 @@ impl Control {
                     _ => self.obey(order).await,
                 },
                 Some(stored) = self.stored.recv() => self.put_stored_in_force(stored).await,
+                () = self.containers.changed() => self.containers_changed().await,
                 changed = self.watch.changed() => self.files_changed(&changed).await,
                 // The local CA mints anew what comes near its end.
                 _ = daily.tick() => drop(self.refresh_files().await),
@@ -239,8 +251,8 @@ impl Control {
         self.supervisor.reloading();
         let began = Instant::now();
         let prepared = tokio::task::spawn_blocking({
-            let (before, files) = (Arc::clone(&before), self.files.clone());
-            move || (look_at(&files), workshop.prepare(Some(&before)))
+            let (before, files, containers) = (Arc::clone(&before), self.files.clone(), self.containers.inventory());
+            move || (look_at(&files), workshop.prepare(Some(&before), containers))
         });
         let outcome = match prepared.await {
             Ok((seen, prepared)) => {
@@ -279,9 +291,10 @@ impl Control {
     async fn refresh_files(&mut self) -> Result<(), String> {
         let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
         let (config, source) = (Arc::clone(&self.config), self.source.clone());
+        let of = Ingredients { config, source, warnings: Vec::new(), containers: self.containers.inventory() };
         let prepared = tokio::task::spawn_blocking({
             let before = Arc::clone(&before);
-            move || workshop.assemble(config, source, Vec::new(), Some(&before))
+            move || workshop.assemble(of, Some(&before))
         });
         let outcome = match prepared.await {
             Ok(Ok(prepared)) => self.adopt(prepared, &before),
@@ -302,7 +315,7 @@ impl Control {
 
     /// Puts a prepared snapshot in force: binds what is new first, so that a port that is taken refuses the whole.
     fn adopt(&mut self, prepared: Prepared, before: &Snapshot) -> Result<String, String> {
-        let Prepared { snapshot, config, source, warnings, notices, local_ca, files } = prepared;
+        let Prepared { snapshot, config, source, warnings, notices, local_ca, files, containers } = prepared;
         let metrics_at = self.metrics_door.as_ref().map(|(address, _)| *address);
         let bound = bind_all(&snapshot, &before.listeners, metrics_at, &mut Inherited::default())
             .map_err(|error| error.to_string())?;
@@ -319,6 +332,7 @@ impl Control {
         self.cores.published();
         self.after_publishing();
         self.files = files;
+        self.keep_containers(containers);
         let (_, connections) = self.cores.in_flight();
         let told: String = notices
             .iter()

@@ -1,5 +1,6 @@
 //! From the file on disk to a snapshot ready to be published: read, check, certificates, compile, promises. Changes nothing.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,10 +8,14 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::Overlay;
+use super::containers::first_look;
 use crate::acme::CertFolder;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
-use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Source, VerifySpec};
+use crate::config::{
+    self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, ExpectSpec, Faults, Source, VerifySpec,
+};
 use crate::model::HostPattern;
+use crate::provider::docker::{Inventory, Translation, translate};
 use crate::snapshot::{Broken, Parts, Snapshot, broken_promises, compile};
 use crate::telemetry::Metrics;
 
@@ -36,7 +41,7 @@ pub struct Workshop {
 pub struct Prepared {
     /// Ready to be published.
     pub snapshot: Snapshot,
-    /// The checked file.
+    /// The checked file, without the routes of containers.
     pub config: Arc<Config>,
     /// Its text, for later messages.
     pub source: Source,
@@ -48,46 +53,142 @@ pub struct Prepared {
     pub local_ca: Option<PathBuf>,
     /// Every file that this snapshot depends on.
     pub files: Vec<PathBuf>,
+    /// What the containers came to.
+    pub containers: Translation,
+}
+
+/// What a snapshot is assembled of.
+pub struct Ingredients {
+    /// The checked file.
+    pub config: Arc<Config>,
+    /// Its text.
+    pub source: Source,
+    /// What was worth telling when it was checked.
+    pub warnings: Vec<Diagnostic>,
+    /// The engine's containers; `None` while they are not known.
+    pub containers: Option<Arc<Inventory>>,
+}
+
+/// The file with the routes of containers among its own.
+fn with_containers<'a>(config: &'a Config, containers: Option<&Inventory>) -> (Cow<'a, Config>, Translation) {
+    let Some(inventory) = containers else { return (Cow::Borrowed(config), Translation::default()) };
+    let translation = translate(config, inventory);
+    if translation.routes.is_empty() {
+        return (Cow::Borrowed(config), translation);
+    }
+    let mut whole = config.clone();
+    whole.routes.extend(translation.routes.iter().cloned());
+    (Cow::Owned(whole), translation)
+}
+
+/// Whether a promise is about a name of the file itself.
+fn is_of_file(config: &Config, expect: &ExpectSpec) -> bool {
+    let host = &expect.url.value.host;
+    config
+        .routes
+        .iter()
+        .any(|route| route.host.matches(host.as_str()) || route.public.iter().any(|public| public.value == *host))
+}
+
+/// A promise about a name that only a container can have, before any container is known.
+fn not_tested_yet(broken: &Broken<'_>, source: &Source) -> Diagnostic {
+    source.warning(
+        broken.expect.url.span,
+        "this promise is not tested: the name is no route of the file, and containers are not known yet",
+        "",
+        "`doorward docker` shows what the containers come to",
+    )
 }
 
 impl Workshop {
+    /// The first snapshot, with the containers that the engine has, if it says so in time.
+    pub fn begin(&self) -> Result<(Prepared, Option<Arc<Inventory>>), Faults> {
+        let known = if self.overlay.is_some() { None } else { first_look(&self.path) };
+        Ok((self.prepare(None, known.clone())?, known))
+    }
+
     /// Reads the file and makes a snapshot of it.
-    pub fn prepare(&self, previous: Option<&Snapshot>) -> Result<Prepared, Faults> {
+    pub fn prepare(&self, previous: Option<&Snapshot>, containers: Option<Arc<Inventory>>) -> Result<Prepared, Faults> {
         let Checked { mut config, warnings, source } = config::load(&self.path)?;
         if let Some(overlay) = &self.overlay {
             overlay(&mut config);
         }
-        self.assemble(Arc::new(config), source, warnings, previous)
+        self.assemble(Ingredients { config: Arc::new(config), source, warnings, containers }, previous)
     }
 
     /// Makes a snapshot of a file that was checked before: certificates are read anew.
-    pub fn assemble(
-        &self,
-        config: Arc<Config>,
-        source: Source,
-        mut warnings: Vec<Diagnostic>,
-        previous: Option<&Snapshot>,
-    ) -> Result<Prepared, Faults> {
+    pub fn assemble(&self, of: Ingredients, previous: Option<&Snapshot>) -> Result<Prepared, Faults> {
+        let Ingredients { config, source, mut warnings, containers } = of;
+        let (whole, translation) = with_containers(&config, containers.as_deref());
         let mut notices = Vec::new();
         let (served, is_all_read) = self.certificates(&config, previous, &mut notices);
         let covering = CertTable::build(served.clone(), config.domain.as_ref().map(|domain| &domain.value));
-        let uncovered = uncovered_names(&config, &covering);
+        let uncovered = uncovered_names(&whole, &covering);
         // What an overlay changes is no fault of the file: the demo serves everything from the local CA.
         if is_all_read && self.overlay.is_none() {
             warnings.extend(uncovered_warnings(&config, &source, &uncovered));
         }
-        let (certificates, local_ca) = self.with_local_ca(&config, served, covering, &uncovered, &mut notices);
-        let generation = previous.map_or(self.first_generation, |before| before.generation + 1);
-        let parts =
-            Parts { config: &config, certificates, previous, metrics: &self.metrics, roots: &self.roots, generation };
-        let snapshot = compile(parts);
-        let broken: Vec<Diagnostic> =
-            broken_promises(&snapshot, &config.expects).iter().map(|broken| told_broken(broken, &source)).collect();
+        let (certificates, local_ca) = self.with_local_ca(&whole, served, covering, &uncovered, &mut notices);
+        let snapshot = self.compiled(&whole, certificates, previous, containers.is_some());
+        let mut broken = Vec::new();
+        for promise in broken_promises(&snapshot, &config.expects) {
+            match snapshot.awaits_containers && !is_of_file(&config, promise.expect) {
+                true => warnings.push(not_tested_yet(&promise, &source)),
+                false => broken.push(told_broken(&promise, &source)),
+            }
+        }
         if !broken.is_empty() {
             return Err(Faults { faults: broken, warnings });
         }
         let files = files_of(&self.path, &config);
-        Ok(Prepared { snapshot, config, source, warnings, notices, local_ca, files })
+        Ok(Prepared { snapshot, config, source, warnings, notices, local_ca, files, containers: translation })
+    }
+
+    /// Makes a snapshot of the file in force with other containers. Nothing of the file is judged again: a promise that
+    /// containers break is told, and no reason to keep other containers away.
+    pub fn assemble_containers(
+        &self,
+        of: Ingredients,
+        previous: &Snapshot,
+        local_ca: Option<PathBuf>,
+    ) -> Result<Prepared, Faults> {
+        let Ingredients { config, source, warnings, containers } = of;
+        let (whole, translation) = with_containers(&config, containers.as_deref());
+        let is_known = containers.is_some();
+        if !uncovered_names(&whole, &previous.certificates).is_empty() {
+            // A name without a certificate: as after a change of files.
+            let fresh = Config { expects: Vec::new(), ..(*config).clone() };
+            let of = Ingredients { config: Arc::new(fresh), source, warnings, containers };
+            let prepared = self.assemble(of, Some(previous))?;
+            return Ok(Prepared { config, ..prepared });
+        }
+        let certificates = previous.certificates.clone();
+        let snapshot = self.compiled(&whole, certificates, Some(previous), is_known);
+        let broken = broken_promises(&snapshot, &config.expects);
+        let notices = broken.iter().map(|broken| told_broken(broken, &source).to_string()).collect();
+        let files = files_of(&self.path, &config);
+        Ok(Prepared { snapshot, config, source, warnings, notices, local_ca, files, containers: translation })
+    }
+
+    fn compiled(
+        &self,
+        config: &Config,
+        certificates: CertTable,
+        previous: Option<&Snapshot>,
+        are_containers_known: bool,
+    ) -> Snapshot {
+        let generation = previous.map_or(self.first_generation, |before| before.generation + 1);
+        let awaits_containers = config.docker.is_some() && !are_containers_known;
+        let parts = Parts {
+            config,
+            certificates,
+            previous,
+            metrics: &self.metrics,
+            roots: &self.roots,
+            generation,
+            awaits_containers,
+        };
+        compile(parts)
     }
 
     /// The certificates that the file names. One that cannot be read, or whose key does not fit, is served in its last

@@ -4,6 +4,7 @@ mod arrival;
 mod certificates;
 mod check;
 mod compare;
+mod containers;
 mod control;
 mod doctor;
 mod explain;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
 pub use compare::{Answered, Certificate, Compared, Comparison, Difference, IGNORED_HEADERS, compare, names_of};
+pub use containers::{containers, inspected};
 pub use doctor::{Finding, Findings, Health, drop_in, examine};
 pub use explain::{Explanation, explain_file};
 pub use plan::{Plan, plan_files, refused_json};
@@ -96,6 +98,18 @@ pub enum AppError {
     /// Certificates cannot be handled at all.
     #[error("{0}")]
     Certificates(#[from] crate::cert::CertError),
+    /// The engine that has the containers cannot be asked.
+    #[error("{0}")]
+    Docker(crate::provider::docker::DockerError),
+    /// The file follows no engine.
+    #[error("{}: has no [docker], so containers are not looked at", path.display())]
+    NoDocker {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What was given is not what `docker inspect` prints.
+    #[error("this is not what `docker inspect` prints: {0}")]
+    Inspect(serde_json::Error),
     /// The state folder is another process's, or the hand-over broke off.
     #[error("{0}")]
     Service(#[from] crate::service::ServiceError),

@@ -123,9 +123,6 @@ pub fn tell(warnings: &[Diagnostic], notices: &[String], config: &Config) {
 /// Tables that are checked for form and wait for a later version.
 fn not_acted_on(config: &Config) -> Vec<String> {
     let mut idle = Vec::new();
-    if config.docker.is_some() {
-        idle.push("[docker]".to_owned());
-    }
     if config.mail.is_some() {
         idle.push("[mail]".to_owned());
     }

@@ -9,7 +9,7 @@ use super::names::parent;
 use crate::model::HostName;
 
 /// All certificates of a snapshot, by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CertTable {
     all: Vec<Arc<Certificate>>,
     given: Index,
@@ -18,7 +18,7 @@ pub struct CertTable {
 }
 
 /// Exact names, and parents of wildcards.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Index {
     exact: HashMap<Arc<str>, Arc<Certificate>>,
     wildcard: HashMap<Arc<str>, Arc<Certificate>>,

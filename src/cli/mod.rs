@@ -6,6 +6,7 @@ mod cert;
 mod check;
 mod compare;
 mod demo;
+mod docker;
 mod doctor;
 mod explain;
 mod import;
@@ -76,6 +77,8 @@ enum Order {
     Explain(ExplainWords),
     /// Show every certificate: names, issuer, end, next renewal, last error
     Cert(CertWords),
+    /// Show every container: where it is routed, or why it is not
+    Docker(DockerWords),
     /// Write what another proxy serves as a routes.toml, to standard output
     Import(ImportWords),
     /// Ask two proxies for the same, and show what is different
@@ -217,6 +220,22 @@ enum CertOrder {
     },
 }
 
+/// `doorward docker`
+#[derive(Args, Debug)]
+#[command(after_help = "Without --config and --inspect the running one is asked. With --config the engine\n\
+                  that the file names is asked once. With --inspect nobody is asked: the file has\n\
+                  what `docker inspect $(docker ps -aq)` printed (- is standard input).")]
+struct DockerWords {
+    /// A file to read containers by, instead of asking the running one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What `docker inspect` printed, to be judged without an engine
+    #[arg(long, value_name = "FILE")]
+    inspect: Option<PathBuf>,
+    #[command(flatten)]
+    live: LiveWords,
+}
+
 /// `doorward import`
 #[derive(Args, Debug)]
 #[command(after_help = "Whatever protected a host there and cannot be carried over closes the route here\n\
@@ -340,6 +359,7 @@ pub fn obey(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Order::Top(words) => top::top(words, &mut screen),
         Order::Explain(words) => explain::explain(words, &mut screen),
         Order::Cert(words) => cert::cert(words, &mut screen),
+        Order::Docker(words) => docker::docker(words, &mut screen),
         Order::Import(words) => import::import(words, &mut screen),
         Order::Compare(words) => compare::compare(words, &mut screen),
         Order::Trust(words) => trust::trust(words, &mut screen),

@@ -389,9 +389,13 @@ pub const DOCKER: Table = Table {
     title: "[docker]",
     keys: &[
         key("socket", "a path or `tcp://host:port`", "\"/var/run/docker.sock\"", "default /var/run/docker.sock"),
+        key("ca", "a path", "\"docker-ca.pem\"", "PEM file with the root to verify a `tcp://` engine against; makes it TLS"),
+        key("cert", "a path", "\"docker-cert.pem\"", "PEM file with the certificate to show to the engine"),
+        key("key", "a path", "\"docker-key.pem\"", "PEM file with its private key"),
         key("speak", "\"nginx-proxy\", \"doorward\", or a list of both", "\"nginx-proxy\"", "whose labels and variables are understood"),
         key("health", "\"wait\" or \"ignore\"", "\"wait\"", "wait: no traffic before a HEALTHCHECK says so"),
         key("networks", "a list of Docker networks", "[\"home-net\"]", "where containers are reached; default: all"),
+        key("hold", "a duration", "\"30s\"", "how long requests wait for a container that is away; default: not at all"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "the widest that a container may admit"),
         key("public", "true or false", "true", "containers may claim public names"),
     ],

@@ -50,6 +50,8 @@ pub use spec::{
     QuotaSpec, RouteSpec, Schemes, Span, TargetSpec, ToSpec, TrustSpec, UpstreamSpec, UrlSpec, VerifySpec,
 };
 
+pub use targets::parse_pin;
+
 /// A file without a fault.
 #[derive(Clone, Debug)]
 pub struct Checked {

@@ -71,6 +71,7 @@ fn bare(name: Located<Arc<str>>, host: HostPattern, to: Option<ToSpec>) -> Route
         public: Vec::new(),
         to,
         allow: None,
+        is_within_door: false,
         quota: QuotaSpec::default(),
         max_body: None,
         idle: None,

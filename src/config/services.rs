@@ -1,7 +1,7 @@
 //! The small tables around the routes: `[metrics]`, `[log]`, `[drain]`, `[docker]`, `[mail]`.
 //! Talks to none of what they name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::parse_duration;
@@ -45,16 +45,40 @@ pub(super) fn docker<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Option<Docke
         Some(text) => socket(reading, &text),
         None => reading.located(section.span, "/var/run/docker.sock".to_owned()),
     };
+    let [ca, cert, key] = tls(&section, &socket);
     let health = section.choice("health", &[("wait", true), ("ignore", false)]);
     let networks = section.item("networks").and_then(|item| reading.texts(&item)).unwrap_or_default();
     Some(DockerSpec {
         socket,
+        ca,
+        cert,
+        key,
         speak: speak(&section),
         health_wait: health.is_none_or(|wait| wait.value),
         networks: networks.iter().map(|name| reading.located(name.span, name.value.to_owned())).collect(),
+        hold: section.duration("hold"),
         allow: access::allow(&section, "allow"),
         public: section.flag("public").is_some_and(|flag| flag.value),
     })
+}
+
+/// `ca`, `cert` and `key`: for an engine that is reached over TCP, and the last two only together.
+fn tls(section: &Section<'_, '_>, socket: &Located<String>) -> [Option<Located<PathBuf>>; 3] {
+    const FILES: [&str; 3] = ["ca", "cert", "key"];
+    let is_tcp = socket.value.starts_with("tcp://");
+    if !is_tcp {
+        for key in FILES {
+            let help = "write `socket = \"tcp://host:2376\"`, or leave the key out";
+            section.out_of_place(key, "means nothing to a socket on this machine", help);
+        }
+    }
+    for (one, other) in [("cert", "key"), ("key", "cert")] {
+        if is_tcp && section.has(one) && !section.has(other) {
+            let help = format!("write `{other} = \"docker-{other}.pem\"` beside it");
+            section.out_of_place(one, &format!("stands without `{other}`"), &help);
+        }
+    }
+    FILES.map(|key| section.path(key))
 }
 
 fn socket(reading: &Reading<'_>, text: &Located<&str>) -> Located<String> {

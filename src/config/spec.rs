@@ -383,6 +383,9 @@ pub struct RouteSpec {
     pub to: Option<ToSpec>,
     /// `allow`.
     pub allow: Option<AllowSpec>,
+    /// Whether the door (else the file) must admit a client as well. The file has no key for it: there, a route's `allow`
+    /// counts alone. A container may only narrow.
+    pub is_within_door: bool,
     /// `limit` and `in_flight`.
     pub quota: QuotaSpec,
     /// `max_body` in bytes; absent: unlimited.
@@ -576,17 +579,25 @@ pub struct LimitsSpec {
     pub streams: u32,
 }
 
-/// `[docker]`: parsed and checked for form; acted on by the Docker provider.
+/// `[docker]`: containers that name their own routes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DockerSpec {
     /// `socket`: a path, or `tcp://host:port`. Default `/var/run/docker.sock`.
     pub socket: Located<String>,
+    /// `ca`: PEM of the root that the engine's certificate chains to. It, or `cert` and `key`, make TLS of `tcp://`.
+    pub ca: Option<Located<PathBuf>>,
+    /// `cert`: PEM of the certificate that we show to the engine; never without `key`.
+    pub cert: Option<Located<PathBuf>>,
+    /// `key`: PEM of its private key.
+    pub key: Option<Located<PathBuf>>,
     /// `speak`: `"nginx-proxy"` and/or `"doorward"`; a string or a list. Default both.
     pub speak: Vec<Located<String>>,
     /// `health`: `"wait"` (default) or `"ignore"`.
     pub health_wait: bool,
     /// `networks`: Docker networks to consider. Absent: all.
     pub networks: Vec<Located<String>>,
+    /// `hold`: for containers that say nothing themselves. Default: not at all.
+    pub hold: Option<Located<Duration>>,
     /// `allow`: the widest that a container may admit.
     pub allow: Option<AllowSpec>,
     /// `public = true`: containers may claim public names.

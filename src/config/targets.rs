@@ -220,6 +220,11 @@ fn pin(section: &Section<'_, '_>, text: &Located<&str>, name: &str) -> Option<[u
     Some(pin)
 }
 
+/// A `pin` as it is written: `sha256:` and 64 hex digits. `None`: it is not.
+pub fn parse_pin(text: &str) -> Option<[u8; 32]> {
+    fingerprint(text.strip_prefix("sha256:")?)
+}
+
 /// 64 hex digits; colons between them, as openssl prints, are allowed.
 fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let mut out = [0; 32];

@@ -160,7 +160,7 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
     let kept = request.body().kept();
     let is_websocket = journey.upgrade.is_some();
     let mut search = Search::new(exchange, target, journey.believed.client, is_websocket);
-    let (mut is_pool_tried, mut repeats) = (false, 0);
+    let (mut is_pool_tried, mut repeats, mut is_lost) = (false, 0, false);
     loop {
         let Found { mut sender, is_reused } = search.next(is_pool_tried).await?;
         let (lane, is_tls) = search.lane().map_or((0, false), |lane| (lane.id, lane.tls.is_some()));
@@ -168,7 +168,9 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
         if let Some(asked) = &journey.upgrade {
             asked.take_form(&mut request, sender.protocol());
         }
-        let copy = copy_for(&request, &sender, is_reused || search.has_others());
+        // Where requests wait for an upstream that is away, one that it took with it is sent once more.
+        let has_elsewhere = search.has_others() || (search.may_wait() && !is_lost);
+        let copy = copy_for(&request, &sender, is_reused || has_elsewhere);
         let sent = sender.try_send(request);
         let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
             sender.retire();
@@ -180,9 +182,10 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
                 return Ok((response, Lease { sender, lane }));
             }
             Err(mut failed) => match failed.take_message() {
-                Some(unsent) if is_reused || search.has_others() => {
+                Some(unsent) if is_reused || has_elsewhere => {
                     request = unsent;
                     if !is_reused {
+                        is_lost = true;
                         search.hung_up(format!("{}: closed before it took a request", search.place()));
                     }
                     continue;
@@ -199,7 +202,7 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
                     with_body(copy, kept.as_ref())
                 }
                 Protocol::Http2 => {
-                    let may_be = is_reused || search.has_others();
+                    let may_be = is_reused || has_elsewhere;
                     (may_be && can_repeat(&copy, kept.as_ref()) && is_broken(&error)).then_some(copy)
                 }
             },
@@ -210,6 +213,7 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
                 request = *copy;
                 is_pool_tried = repeats == 0 && is_reused;
                 if !is_reused && repeats == 0 {
+                    is_lost = true;
                     search.hung_up(format!("{}: {error}", search.place()));
                 }
             }

@@ -16,7 +16,9 @@ use super::forward::{self, Journey};
 use super::respond::{self, Audience};
 use super::websocket;
 use crate::model::{Client, Refusal};
-use crate::snapshot::{Action, CHALLENGE_PATH, Decision, Facts, Listener, Mode, Snapshot, Verdict, decide};
+use crate::snapshot::{
+    Action, Allow, AllowPlace, CHALLENGE_PATH, Decision, Facts, Listener, Mode, Snapshot, Verdict, decide,
+};
 use crate::upstream::Target;
 
 /// What becomes of a request.
@@ -189,12 +191,11 @@ pub(super) fn path_of(uri: &http::Uri) -> &str {
 
 /// Why a client was denied, for the log and for people at home.
 pub(super) fn denied(decision: &Decision<'_>, client: &str) -> String {
-    match decision.allow.line {
-        0 => format!("{client}: nothing says who may enter"),
-        line => format!(
-            "{client} is not in [{}], the `allow` of {} (line {line})",
-            decision.allow.words, decision.allow.place
-        ),
+    let Allow { words, place, line, .. } = decision.allow;
+    match (line, place) {
+        (0, AllowPlace::File) => format!("{client}: nothing says who may enter"),
+        (0, _) => format!("{client} is not in [{words}], which is what its container says of {place}"),
+        (line, _) => format!("{client} is not in [{words}], the `allow` of {place} (line {line})"),
     }
 }
 

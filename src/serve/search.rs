@@ -88,6 +88,11 @@ impl<'a> Search<'a> {
         self.target().lanes.len() > 1
     }
 
+    /// Whether requests wait for this upstream while it is away.
+    pub fn may_wait(&self) -> bool {
+        self.upstream().key.hold.is_some()
+    }
+
     /// The next connection. `is_fresh`: one that was not used before.
     pub async fn next(&mut self, is_fresh: bool) -> Result<Found, Refused> {
         loop {

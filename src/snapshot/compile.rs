@@ -40,11 +40,13 @@ pub struct Parts<'a> {
     pub roots: &'a SystemRoots,
     /// The number of the new snapshot.
     pub generation: u64,
+    /// Whether containers may have names that are not known yet.
+    pub awaits_containers: bool,
 }
 
 /// Makes the snapshot. Cannot fail: the file was checked, and a `ca` that cannot be read makes its upstream refuse.
 pub fn compile(parts: Parts<'_>) -> Snapshot {
-    let Parts { config, certificates, previous, metrics, roots, generation } = parts;
+    let Parts { config, certificates, previous, metrics, roots, generation, awaits_containers } = parts;
     let networks =
         NetworkSet::new(config.networks.iter().map(|n| (Arc::clone(&n.name.value), n.nets.clone())).collect());
     let mut targets = Targets::new(config, previous, metrics, roots);
@@ -73,6 +75,7 @@ pub fn compile(parts: Parts<'_>) -> Snapshot {
         lanes: lane_ids(&targets),
         targets,
         networks,
+        awaits_containers,
     }
 }
 
@@ -140,6 +143,7 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         public,
         to,
         allow: allow_spec,
+        is_within_door,
         quota,
         max_body,
         idle,
@@ -163,6 +167,7 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         public: public.iter().map(|name| name.value.clone()).collect(),
         target: to.as_ref().map(|to| targets.find(to, &name.value, local)),
         allow: allow_spec.as_ref().map(|spec| allow(spec, AllowPlace::Route(Arc::clone(&name.value)), networks)),
+        is_within_door: *is_within_door,
         quota: Quota::of(quota, &AllowPlace::Route(Arc::clone(&name.value))),
         number: number_of(&name.value),
         guards_paths: paths.iter().any(|rule| rule.allow.is_some()),

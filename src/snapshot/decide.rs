@@ -89,6 +89,10 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     {
         return Decision { allow: spelled, ..outcome(Verdict::Refuse(Refusal::AccessDenied)) };
     }
+    let limit = door.allow.as_ref().unwrap_or(&snapshot.allow);
+    if route.is_some_and(|route| route.is_within_door) && !limit.list.admits(facts.client) {
+        return Decision { allow: limit, ..outcome(Verdict::Refuse(Refusal::AccessDenied)) };
+    }
     let schemes = route.map(|route| route.schemes).unwrap_or_default();
     if let (Mode::Redirect(port), Schemes::AsTheDoor) = (facts.listener.mode, schemes) {
         return outcome(Verdict::ToHttps(port));
@@ -97,7 +101,9 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
         return outcome(Verdict::Refuse(Refusal::Misdirected));
     }
     let Some(route) = route.filter(|_| is_served_here(schemes, facts.listener)) else {
-        return outcome(Verdict::Refuse(Refusal::NoRoute));
+        let is_open = route.is_none() && snapshot.awaits_containers;
+        let refusal = if is_open { Refusal::UpstreamAbsent } else { Refusal::NoRoute };
+        return outcome(Verdict::Refuse(refusal));
     };
     if route.guards_paths && is_ambiguous(facts.path) {
         return outcome(Verdict::Refuse(Refusal::BadPath));

@@ -118,6 +118,7 @@ fn is_same(a: &Route, b: &Route) -> bool {
         && a.public == b.public
         && is_same_target(a.target.as_ref(), b.target.as_ref())
         && a.allow == b.allow
+        && a.is_within_door == b.is_within_door
         && a.quota == b.quota
         && a.paths.len() == b.paths.len()
         && a.paths.iter().zip(&b.paths).all(|(a, b)| is_same_rule(a, b))

@@ -46,7 +46,7 @@ pub struct Allow {
     pub list: AccessList,
     /// Whose `allow` it is.
     pub place: AllowPlace,
-    /// 1-based line in the file; 0 where nothing was written.
+    /// 1-based line in the file; 0 where it stands in none (nothing was written, or a container said it).
     pub line: u32,
     /// The entries as written, for people.
     pub words: Arc<str>,

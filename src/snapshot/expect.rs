@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::Snapshot;
 use super::classes::address_classes;
 use super::decide::{Decision, Facts, Verdict, decide};
-use super::door::{Listener, Mode, Trust};
+use super::door::{AllowPlace, Listener, Mode, Trust};
 use super::route::{Action, Route};
 use super::spellings::spellings;
 use crate::config::{ExpectSpec, ExpectedSpec, FromSpec};
@@ -256,7 +256,7 @@ fn keeps(decision: &Decision<'_>, expected: &ExpectedSpec, is_odd: bool) -> bool
 fn deciding_rule(decision: &Decision<'_>, expected: &ExpectedSpec) -> (String, u32) {
     let allow = decision.allow;
     let by_allow = |verb: &str| match allow.line {
-        0 => ("no `allow` says who may enter".to_owned(), 0),
+        0 if allow.place == AllowPlace::File => ("no `allow` says who may enter".to_owned(), 0),
         line => (format!("{verb} by `allow` of {} ({})", allow.place, shown_words(&allow.words)), line),
     };
     match (expected, decision.verdict) {

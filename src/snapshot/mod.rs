@@ -62,6 +62,8 @@ pub struct Snapshot {
     pub access_log: AccessFormat,
     /// `[drain]`.
     pub drain: DrainSpec,
+    /// Whether containers may have names that are not known yet: then a name that nobody has is not unknown for good.
+    pub awaits_containers: bool,
     /// `[limits]`.
     pub limits: LimitsSpec,
     /// Every target that some route leads to.

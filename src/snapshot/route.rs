@@ -30,6 +30,8 @@ pub struct Route {
     pub target: Option<Arc<Target>>,
     /// Its own `allow`.
     pub allow: Option<Allow>,
+    /// Whether the door (else the file) must admit a client too: what a container says only narrows.
+    pub is_within_door: bool,
     /// Its own `limit` and `in_flight`.
     pub quota: Quota,
     /// The same number for the same name, in every snapshot: what is counted of it goes on counting.

@@ -22,6 +22,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
     members(&mut page, metrics);
     state(&mut page, metrics);
     certificates(&mut page, metrics);
+    containers(&mut page, metrics);
     process(&mut page, metrics);
     page.0
 }
@@ -253,6 +254,18 @@ fn state(page: &mut Page, metrics: &Metrics) {
     let name = "doorward_build_info";
     page.family(name, "gauge", "Always 1; the labels say which program this is.");
     page.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+}
+
+/// Nothing where no engine is followed.
+fn containers(page: &mut Page, metrics: &Metrics) {
+    let Some(counts) = metrics.containers() else { return };
+    let help = "Whether the engine that has the containers can be asked.";
+    page.single("doorward_docker_connected", "gauge", help, u64::from(counts.is_connected));
+    let name = "doorward_containers";
+    page.family(name, "gauge", "Containers, by what became of them.");
+    for (verdict, count) in &counts.by_verdict {
+        page.sample(name, &[("verdict", verdict)], count);
+    }
 }
 
 fn certificates(page: &mut Page, metrics: &Metrics) {

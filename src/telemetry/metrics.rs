@@ -39,6 +39,7 @@ pub struct Metrics {
     members: Mutex<Members>,
     certificates: Mutex<Vec<CertificateMetric>>,
     works: Mutex<Named<CertificateWork>>,
+    containers: Mutex<Option<ContainerCounts>>,
     pub(super) generation: AtomicU64,
     pub(super) reloads_accepted: AtomicU64,
     pub(super) reloads_refused: AtomicU64,
@@ -54,6 +55,15 @@ pub struct CertificateMetric {
     pub not_after_unix: i64,
 }
 
+/// The containers of the engine that is followed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContainerCounts {
+    /// Whether the engine can be asked.
+    pub is_connected: bool,
+    /// How many have each verdict.
+    pub by_verdict: BTreeMap<&'static str, u64>,
+}
+
 impl Metrics {
     /// Counters for `cores` data cores (at least one), numbered from 0. The moment counts as the start of the process.
     pub fn new(cores: usize) -> Arc<Metrics> {
@@ -65,6 +75,7 @@ impl Metrics {
             members: Mutex::default(),
             certificates: Mutex::default(),
             works: Mutex::default(),
+            containers: Mutex::default(),
             generation: AtomicU64::new(0),
             reloads_accepted: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
@@ -141,6 +152,11 @@ impl Metrics {
         *lock(&self.certificates) = certificates;
     }
 
+    /// Replaces what is known of containers; `None` where no engine is followed.
+    pub fn set_containers(&self, containers: Option<ContainerCounts>) {
+        *lock(&self.containers) = containers;
+    }
+
     /// Shows what this access log loses. The first one counts.
     pub fn watch_access_log(&self, log: &AccessLog) {
         // Whoever sets a second log keeps the first one's figures: there is one log in a process.
@@ -166,6 +182,10 @@ impl Metrics {
 
     pub(super) fn certificates(&self) -> Vec<CertificateMetric> {
         lock(&self.certificates).clone()
+    }
+
+    pub(super) fn containers(&self) -> Option<ContainerCounts> {
+        lock(&self.containers).clone()
     }
 
     pub(super) fn works(&self) -> Vec<Arc<CertificateWork>> {

@@ -24,7 +24,9 @@ pub use endings::{Ended, NoRoom};
 pub use figures::{RouteFigures, duration_bounds};
 pub use logging::start_logging;
 pub use members::MemberMetrics;
-pub use metrics::{CertificateMetric, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics};
+pub use metrics::{
+    CertificateMetric, ContainerCounts, CoreMetrics, HandshakeFailure, Metrics, NO_ROUTE, RouteMetrics, UpstreamMetrics,
+};
 pub use process::resident_memory;
 pub use readiness::{Pending, Readiness};
 pub use request_id::{RequestId, RequestIdError};

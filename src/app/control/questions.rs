@@ -45,6 +45,7 @@ impl Control {
             Command::Status => self.status(),
             Command::Metrics => Answer::done(self.metrics.render(), serde_json::Value::Null),
             Command::Certificates => self.certificates().await,
+            Command::Containers => self.containers_told(),
             Command::Incident { id } => self.incident(&id),
             Command::Renew { .. }
             | Command::Explain { .. }
@@ -81,11 +82,12 @@ impl Control {
     /// Says what a file would change. Compiling it takes time, so it is answered from a task of its own.
     fn plan(&self, path: PathBuf, text: String, answer: oneshot::Sender<Answer>) {
         let (snapshot, config, cores) = (self.cell.load(), Arc::clone(&self.config), self.cores.clone());
-        let workshop = dry(&self.workshop);
+        let (workshop, containers) = (dry(&self.workshop), self.containers.inventory());
         tokio::spawn(async move {
             let shown = path.clone();
             let planned = tokio::task::spawn_blocking(move || {
-                plan(&workshop, Before { snapshot: &snapshot, config: &config, is_live: true }, &shown, &text)
+                let before = Before { snapshot: &snapshot, config: &config, is_live: true, containers };
+                plan(&workshop, before, &shown, &text)
             });
             let answered = match planned.await {
                 Ok(Ok((mut plan, after))) => {

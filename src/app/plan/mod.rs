@@ -12,9 +12,10 @@ use serde::Serialize;
 pub use access::AccessChange;
 
 use super::check;
-use super::load::{Prepared, Workshop};
+use super::load::{Ingredients, Prepared, Workshop};
 use crate::config::{self, CertSource, Checked, Config, Diagnostic, Faults};
 use crate::model::HostPattern;
+use crate::provider::docker::Inventory;
 use crate::serve::Foreseen;
 use crate::snapshot::{Mode, Route, Snapshot, changes, leads_to, route_changes, shown_allow};
 use crate::telemetry::Metrics;
@@ -84,7 +85,7 @@ pub struct CertificateChanges {
 }
 
 /// What is compared with.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Before<'a> {
     /// The rules.
     pub snapshot: &'a Snapshot,
@@ -92,6 +93,8 @@ pub struct Before<'a> {
     pub config: &'a Config,
     /// Whether they are in force here and now.
     pub is_live: bool,
+    /// The containers that have routes among them: they stay.
+    pub containers: Option<Arc<Inventory>>,
 }
 
 /// What would become of the rules by this text, in the place of the file that they come from: relative paths in it start
@@ -127,7 +130,8 @@ fn plan_in_place(
     if let Some(overlay) = &workshop.overlay {
         overlay(&mut config);
     }
-    let prepared = workshop.assemble(Arc::new(config), source, warnings, Some(before.snapshot))?;
+    let of = Ingredients { config: Arc::new(config), source, warnings, containers: before.containers.clone() };
+    let prepared = workshop.assemble(of, Some(before.snapshot))?;
     let Prepared { snapshot, config, warnings, .. } = prepared;
     Ok((compare(before, &snapshot, &config, warnings), snapshot))
 }
@@ -156,12 +160,12 @@ pub fn refused_json(path: &Path, faults: &Faults) -> serde_json::Value {
 /// The faults of either.
 pub fn plan_files(current: &Path, new: &Path, text: &str) -> Result<Plan, Faults> {
     let before = check::prepare(current)?;
-    let compared = Before { snapshot: &before.snapshot, config: &before.config, is_live: false };
+    let compared = Before { snapshot: &before.snapshot, config: &before.config, is_live: false, containers: None };
     plan(&check::workshop(current)?, compared, new, text).map(|(plan, _)| plan)
 }
 
 fn compare(before: Before<'_>, after: &Snapshot, config: &Config, warnings: Vec<Diagnostic>) -> Plan {
-    let Before { snapshot: old, config: old_config, is_live } = before;
+    let Before { snapshot: old, config: old_config, is_live, containers: _ } = before;
     let differences = changes(old, after);
     let find = |snapshot: &Snapshot, name: &str| snapshot.routes.iter().find(|route| *route.name == *name).cloned();
     let lines = |snapshot: &Snapshot, names: &[Arc<str>]| -> Vec<RouteLine> {

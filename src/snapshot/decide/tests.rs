@@ -34,7 +34,15 @@ fn snapshot(more: impl FnOnce(&RouteSpec) -> Vec<RouteSpec>) -> Snapshot {
 fn compiled(config: &Config, previous: Option<&Snapshot>) -> Snapshot {
     let (metrics, roots) = (Metrics::new(1), SystemRoots::load());
     let certificates = CertTable::default();
-    compile(Parts { config, certificates, previous, metrics: &metrics, roots: &roots, generation: 1 })
+    compile(Parts {
+        config,
+        certificates,
+        previous,
+        metrics: &metrics,
+        roots: &roots,
+        generation: 1,
+        awaits_containers: false,
+    })
 }
 
 fn from_container(like: &RouteSpec, host: &str) -> RouteSpec {

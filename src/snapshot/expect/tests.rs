@@ -29,6 +29,7 @@ fn with<T>(text: &str, look: impl FnOnce(&Snapshot, &crate::config::Config) -> T
         metrics: &metrics,
         roots: &roots,
         generation: 1,
+        awaits_containers: false,
     });
     look(&snapshot, &config)
 }

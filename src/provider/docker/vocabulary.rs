@@ -1,0 +1,289 @@
+//! nginx-proxy's words, read as nginx-proxy reads them, and what to write instead where one is not carried.
+//! Refuses nothing in silence: a word without effect here is a note that says why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::inventory::Container;
+use super::multiports;
+use super::wishes::{Admitted, Place, Proto, Site, Terms, Wishes};
+use crate::config::{Balance, Schemes};
+use crate::model::{HostPattern, PathPattern};
+
+/// What nginx-proxy puts before its labels.
+const PREFIX: &str = "com.github.nginx-proxy.nginx-proxy.";
+
+/// What Doorward puts before its own.
+pub const OWN_PREFIX: &str = "doorward.";
+
+/// Words that do something here.
+const CARRIED: [&str; 9] = [
+    "VIRTUAL_HOST",
+    "VIRTUAL_PORT",
+    "VIRTUAL_PATH",
+    "VIRTUAL_DEST",
+    "VIRTUAL_PROTO",
+    "VIRTUAL_HOST_MULTIPORTS",
+    "NETWORK_ACCESS",
+    "HTTPS_METHOD",
+    "HSTS",
+];
+
+/// Words that need nothing here, or something else; and what to say about each.
+const NOT_CARRIED: [(&str, &str); 22] = [
+    ("VIRTUAL_ROOT", "belongs to FastCGI, which is not spoken; put a web server (Caddy, nginx) into the container"),
+    ("EXTERNAL_HTTP_PORT", "the ports are the doors': write `[listen.<name>]` with `http = \":PORT\"`"),
+    ("EXTERNAL_HTTPS_PORT", "the ports are the doors': write `[listen.<name>]` with `https = \":PORT\"`"),
+    ("NON_GET_REDIRECT", "the redirect to https is always 308, which keeps the method"),
+    ("SSL_POLICY", "there is one policy, TLS 1.2 and 1.3 as Mozilla's `intermediate`, and nothing to choose"),
+    ("CERT_NAME", "certificates are chosen by the names they cover; put the files into a `[cert.<id>]`"),
+    (
+        "TRUST_DEFAULT_CERT",
+        "there is no default certificate to trust: each name has one that covers it, or the local CA's",
+    ),
+    ("ENABLE_HTTP_ON_MISSING_CERT", "a name is never served without TLS because a certificate is missing"),
+    ("ACME_HTTP_CHALLENGE_LOCATION", "Doorward answers challenges itself, before any route"),
+    ("SERVER_TOKENS", "nothing is told about the server"),
+    (
+        "LETSENCRYPT_HOST",
+        "certificates are ordered in the file: `[cert.<id>]` with `names`; a wildcard covers every container",
+    ),
+    (
+        "ACME_HOST",
+        "certificates are ordered in the file: `[cert.<id>]` with `names`; a wildcard covers every container",
+    ),
+    ("LETSENCRYPT_EMAIL", "write `email` into the `[cert.<id>]`"),
+    ("ACME_EMAIL", "write `email` into the `[cert.<id>]`"),
+    ("com.github.nginx-proxy.nginx-proxy.keepalive", "idle connections are always kept and reused"),
+    ("com.github.nginx-proxy.nginx-proxy.http2.enable", "HTTP/2 is always offered to clients"),
+    ("com.github.nginx-proxy.nginx-proxy.http3.enable", "HTTP/3 is not spoken to clients yet"),
+    (
+        "com.github.nginx-proxy.nginx-proxy.ssl_verify_client",
+        "client certificates are not asked for; use `allow` and networks",
+    ),
+    (
+        "com.github.nginx-proxy.nginx-proxy.non-get-redirect",
+        "the redirect to https is always 308, which keeps the method",
+    ),
+    (
+        "com.github.nginx-proxy.nginx-proxy.trust-default-cert",
+        "each name has a certificate that covers it, or the local CA's",
+    ),
+    (
+        "com.github.nginx-proxy.nginx-proxy.debug-endpoint",
+        "`doorward docker` and `doorward routes` tell what is in force",
+    ),
+    ("com.github.nginx-proxy.nginx-proxy.sha1-upstream-name", "an upstream's name is the container's"),
+];
+
+/// Words that nginx-proxy reads from its own container, but people also write beside their services.
+const PROXY_WIDE: [(&str, &str); 2] = [
+    ("DEFAULT_HOST", "write the catch-all route into the file: `\"*\" = \"…\"` in `[routes]`"),
+    ("DEFAULT_ROOT", "a path that no container has is 404; write a route with `paths` for anything else"),
+];
+
+/// The label that chooses among several containers.
+const LOADBALANCE: &str = "com.github.nginx-proxy.nginx-proxy.loadbalance";
+
+/// What `VIRTUAL_HOST` may lead to in the worst case: more names than this are a mistake.
+const MOST_SITES: usize = 200;
+
+/// Private addresses: whom `NETWORK_ACCESS=internal` means.
+const INTERNAL: [&str; 6] = ["127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16", "172.16.0.0/12", "::1/128", "fc00::/7"];
+
+/// Whether a variable or label means anything to us; everything else of a container's environment is never kept.
+pub fn knows(name: &str) -> bool {
+    name.starts_with(OWN_PREFIX)
+        || name.starts_with(PREFIX)
+        || CARRIED.contains(&name)
+        || NOT_CARRIED.iter().chain(&PROXY_WIDE).any(|(word, _)| *word == name)
+}
+
+/// Whether a container says anything in this vocabulary that asks for a route.
+pub fn is_spoken_by(container: &Container) -> bool {
+    ["VIRTUAL_HOST", "VIRTUAL_HOST_MULTIPORTS"].iter().any(|word| container.setting(word).is_some())
+}
+
+/// What a container asks for.
+///
+/// # Errors
+/// Why it cannot be routed at all, in words.
+pub fn read(container: &Container) -> Result<Wishes, String> {
+    let mut notes: Vec<String> = Vec::new();
+    for (word, instead) in NOT_CARRIED.iter().chain(&PROXY_WIDE) {
+        if container.setting(word).is_some() {
+            notes.push(format!("{word} has no effect: {instead}"));
+        }
+    }
+    let terms = terms(container, &mut notes);
+    let sites = match container.setting("VIRTUAL_HOST_MULTIPORTS") {
+        Some(text) => multiports::read(text, &mut notes)?,
+        None => plain_sites(container, &mut notes)?,
+    };
+    if sites.is_empty() {
+        return Err("VIRTUAL_HOST has no name in it".to_owned());
+    }
+    if sites.len() > MOST_SITES {
+        return Err(format!("it asks for {} names; at most {MOST_SITES} are taken", sites.len()));
+    }
+    Ok(Wishes { sites, terms, notes })
+}
+
+fn plain_sites(container: &Container, notes: &mut Vec<String>) -> Result<Vec<Site>, String> {
+    let port = container.setting("VIRTUAL_PORT").map(|text| read_port("VIRTUAL_PORT", text)).transpose()?;
+    let proto = container.setting("VIRTUAL_PROTO").map_or(Ok(Proto::Http), |text| read_proto("VIRTUAL_PROTO", text))?;
+    let place = place(container.setting("VIRTUAL_PATH"), container.setting("VIRTUAL_DEST"), port, proto, notes)?;
+    let mut sites: Vec<Site> = Vec::new();
+    let written = container.setting("VIRTUAL_HOST").unwrap_or_default();
+    for name in written.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        for host in read_hosts("VIRTUAL_HOST", name)? {
+            if sites.iter().all(|site| site.host != host) {
+                sites.push(Site { host, places: vec![place.clone()] });
+            }
+        }
+    }
+    Ok(sites)
+}
+
+/// One path as `VIRTUAL_PATH`, `VIRTUAL_DEST` and their like describe it.
+pub(super) fn place(
+    path: Option<&str>,
+    dest: Option<&str>,
+    port: Option<u16>,
+    proto: Proto,
+    notes: &mut Vec<String>,
+) -> Result<Place, String> {
+    let written = path.unwrap_or("/");
+    let pattern = PathPattern::parse_as_nginx(written).ok_or_else(|| {
+        format!("the path `{written}` is not carried: it is `/path` or `= /path`, without regular expressions")
+    })?;
+    let replace = dest.map(|dest| read_dest(dest, notes)).transpose()?;
+    let is_everything = written == "/" && replace.is_none();
+    Ok(Place { path: (!is_everything).then_some(pattern), replace, port, proto, elsewhere: None })
+}
+
+fn read_dest(dest: &str, notes: &mut Vec<String>) -> Result<Arc<str>, String> {
+    let is_sent_as_it_is = dest.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&b));
+    if !dest.starts_with('/') || !is_sent_as_it_is || crate::model::normalise(dest) != dest {
+        return Err(format!("the destination `{dest}` is not carried: it is a path, without query, `.` and `..`"));
+    }
+    if dest.contains('$') {
+        notes.push(format!("`{dest}` is sent as it is: there are no variables"));
+    }
+    Ok(dest.into())
+}
+
+/// A name as nginx's `server_name` has it; `.name` stands for the name and everything below it.
+pub(super) fn read_hosts(word: &str, name: &str) -> Result<Vec<HostPattern>, String> {
+    let read = |text: &str| {
+        HostPattern::parse_as_nginx(text).map_err(|wrong| format!("`{}` in {word} is no name: {wrong}", cut(name)))
+    };
+    match name.strip_prefix('.') {
+        Some(rest) => Ok(vec![read(rest)?, read(&format!("*.{rest}"))?]),
+        None => Ok(vec![read(name)?]),
+    }
+}
+
+pub(super) fn read_port(word: &str, text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|&port: &u16| port > 0 && text.bytes().all(|b| b.is_ascii_digit()));
+    port.ok_or_else(|| format!("{word} is `{}`, which is no port (1 to 65535)", cut(text)))
+}
+
+pub(super) fn read_proto(word: &str, text: &str) -> Result<Proto, String> {
+    match text {
+        "http" => Ok(Proto::Http),
+        "https" => Ok(Proto::Https),
+        "grpc" => Ok(Proto::Grpc),
+        "grpcs" => Ok(Proto::Grpcs),
+        "uwsgi" | "fastcgi" => {
+            Err(format!("{word} is `{text}`, which is not spoken; put a web server (Caddy, nginx) into the container"))
+        }
+        other => Err(format!("{word} is `{}`; there are http, https, grpc and grpcs", cut(other))),
+    }
+}
+
+fn terms(container: &Container, notes: &mut Vec<String>) -> Terms {
+    let mut terms = Terms::default();
+    match container.setting("NETWORK_ACCESS") {
+        None | Some("external") => {}
+        Some("internal") => {
+            terms.allow = Some(INTERNAL.iter().filter_map(|net| net.parse().ok().map(Admitted::Net)).collect());
+            notes.push(
+                "NETWORK_ACCESS=internal means every private address, a guest network too; doorward.allow names networks"
+                    .to_owned(),
+            );
+        }
+        Some(other) => {
+            // Whoever wrote this wanted a limit.
+            terms.allow = Some(Vec::new());
+            notes.push(format!(
+                "NETWORK_ACCESS is `{}`, which is neither internal nor external: nobody enters",
+                cut(other)
+            ));
+        }
+    }
+    terms.schemes = match container.setting("HTTPS_METHOD") {
+        None | Some("redirect") => Schemes::AsTheDoor,
+        Some("noredirect") => Schemes::Both,
+        Some("nohttp") => Schemes::HttpsOnly,
+        Some("nohttps") => Schemes::HttpOnly,
+        Some(other) => {
+            notes.push(format!("HTTPS_METHOD is `{}`; read as `redirect`", cut(other)));
+            Schemes::AsTheDoor
+        }
+    };
+    if let Some(text) = container.setting("HSTS").filter(|text| *text != "off") {
+        terms.hsts = hsts(text, notes);
+    }
+    if terms.hsts.is_some() && terms.schemes == Schemes::Both {
+        terms.hsts = None;
+        notes.push("HSTS has no effect beside HTTPS_METHOD=noredirect".to_owned());
+    }
+    if let Some(directive) = container.setting(LOADBALANCE) {
+        terms.balance = balance(directive, notes);
+    }
+    terms
+}
+
+/// `max-age` alone: what else stands in the header binds names that are not the container's.
+fn hsts(text: &str, notes: &mut Vec<String>) -> Option<Duration> {
+    let mut age = None;
+    for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+        match part.to_ascii_lowercase().strip_prefix("max-age=").map(|age| age.trim_matches('"').parse::<u32>()) {
+            Some(Ok(seconds)) => age = Some(Duration::from_secs(seconds.into())),
+            Some(Err(_)) => notes.push(format!("HSTS has `{}`, which is no number of seconds", cut(part))),
+            None => notes.push(format!("`{}` of HSTS is not sent: it binds names beyond this container", cut(part))),
+        }
+    }
+    age
+}
+
+fn balance(directive: &str, notes: &mut Vec<String>) -> Balance {
+    let words: Vec<&str> = directive.trim_end_matches(';').split_ascii_whitespace().collect();
+    match words.as_slice() {
+        ["round_robin"] => Balance::RoundRobin,
+        ["least_conn"] => Balance::LeastRequests,
+        ["ip_hash"] => Balance::Sticky,
+        ["hash", "$remote_addr" | "$binary_remote_addr", ..] => Balance::Sticky,
+        _ => {
+            notes.push(format!(
+                "loadbalance `{}` is not carried: there are least_conn, ip_hash, and round robin, which is used",
+                cut(directive)
+            ));
+            Balance::RoundRobin
+        }
+    }
+}
+
+/// Somebody else's text, fit for a message: one line, not long.
+pub(super) fn cut(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut out: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;
