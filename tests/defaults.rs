@@ -12,7 +12,7 @@ use doorward::config::{LimitsSpec, TABLES};
 use doorward::model::{parse_duration, parse_size};
 
 /// Rooms whose times concern whoever runs the program; commands that a person waits for have theirs in their own help.
-const ROOMS: [&str; 8] = ["serve", "upstream", "admin", "provider", "acme", "telemetry", "config", "service"];
+const ROOMS: [&str; 9] = ["serve", "upstream", "admin", "provider", "acme", "telemetry", "config", "service", "mail"];
 
 /// Times that bound nothing: how often something is looked at again within a bound that is on the page.
 const INNER: [&str; 2] = ["admin/ask.rs PAUSE", "telemetry/access_log.rs PAUSE"];
