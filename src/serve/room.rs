@@ -1,7 +1,7 @@
 //! How much the process takes on in all: connections, requests, memory. The system gives the defaults; the file may say
 //! otherwise, but no more than there are descriptors.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::config::LimitsSpec;
 
@@ -53,22 +53,47 @@ impl Room {
     }
 }
 
+/// After so many looks at a shortage that does not end, what is resident is taken for memory that the allocator keeps, not
+/// for work: it will be used again before more is taken from the system.
+const PATIENT: u32 = 20;
+
 /// Whether memory is short: set by the accepting thread, which looks four times a second, read by everybody.
 #[derive(Debug, Default)]
-pub struct Shortage(AtomicBool);
+pub struct Shortage {
+    is_on: AtomicBool,
+    /// Looks since it began.
+    looks: AtomicU32,
+    /// What the allocator keeps beyond what the file says. Bytes.
+    kept: AtomicU64,
+}
 
 impl Shortage {
     /// Whether nothing more is to be taken on.
     pub fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_on.load(Ordering::Relaxed)
     }
 
     /// Judges what is resident; what was short is so until a tenth is free again. Gives whether it is short now, and whether
     /// that is news.
+    ///
+    /// Freed memory does not all go back to the system, and a gateway that waited for it would refuse for ever. So after
+    /// [`PATIENT`] looks the mark moves: an eighth above what is resident, and never higher than half as much again as the
+    /// file says.
     pub fn judge(&self, resident: u64, most: u64) -> (bool, bool) {
         let before = self.is_on();
-        let is_on = resident >= if before { most - most / 10 } else { most };
-        self.0.store(is_on, Ordering::Relaxed);
+        let highest = most + most / 2;
+        let mark = (most + self.kept.load(Ordering::Relaxed)).min(highest);
+        let is_on = resident >= if before { mark - mark / 10 } else { mark };
+        let looks = if is_on { self.looks.load(Ordering::Relaxed) + 1 } else { 0 };
+        let is_kept = looks > PATIENT && resident < highest;
+        if is_kept {
+            self.kept.store((resident + most / 8).saturating_sub(most), Ordering::Relaxed);
+        } else if resident < most - most / 10 {
+            self.kept.store(0, Ordering::Relaxed);
+        }
+        self.looks.store(if is_kept { 0 } else { looks }, Ordering::Relaxed);
+        let is_on = is_on && !is_kept;
+        self.is_on.store(is_on, Ordering::Relaxed);
         (is_on, is_on != before)
     }
 }
@@ -100,5 +125,19 @@ mod tests {
         assert_eq!(shortage.judge(100, 100), (true, true));
         assert_eq!(shortage.judge(91, 100), (true, false));
         assert_eq!(shortage.judge(89, 100), (false, true));
+    }
+
+    #[test]
+    fn memory_that_the_allocator_keeps_refuses_nobody_for_ever() {
+        let shortage = Shortage::default();
+        assert_eq!(shortage.judge(1050, 1000), (true, true));
+        let looks = (0..PATIENT + 1).find(|_| !shortage.judge(1040, 1000).0);
+        assert_eq!(looks, Some(PATIENT - 1), "it ends by itself");
+        assert_eq!(shortage.judge(1100, 1000), (false, false), "what is kept is used again");
+        assert_eq!(shortage.judge(1200, 1000), (true, true), "more than that is short");
+        let ends = (0..10 * PATIENT).any(|_| !shortage.judge(1600, 1000).0);
+        assert!(!ends, "half as much again is the end");
+        assert_eq!(shortage.judge(800, 1000), (false, true));
+        assert_eq!(shortage.judge(1000, 1000), (true, true), "what went back is no longer counted as kept");
     }
 }
