@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::{
-    ACME, CERT, DNS, DOCKER, DOOR, DRAIN, EXPECT, EXPORT, FILE, HEADER_EDITS, HEADERS, Key, LOG, MAIL, METRICS, PATH,
-    ROUTE, Table, UPSTREAM,
+    ACME, CERT, DNS, DOCKER, DOOR, DRAIN, EXPECT, EXPORT, FILE, HEADER_EDITS, HEADERS, Key, LIMITS, LOG, MAIL, METRICS,
+    PATH, ROUTE, Table, UPSTREAM,
 };
 
 /// The schema (draft 2020-12), as text with a newline at its end. The same for the same version of the program.
@@ -67,17 +67,20 @@ fn nested(of: &Table, key: &Key) -> Option<Value> {
     let named = |entry: Value| json!({ "type": "object", "additionalProperties": entry });
     let reference = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
     let or_text = |entry: Value| json!({ "anyOf": [{ "type": "string" }, entry] });
+    // An address, several of them, or a table.
+    let or_addresses = |entry: Value| json!({ "anyOf": [{ "type": "string" }, texts(), entry] });
     let is_file = of.title == FILE.title;
     Some(match key.name {
         "networks" if is_file => named(texts()),
         "listen" if is_file => named(reference("door")),
         "cert" if is_file => named(reference("cert")),
-        "upstreams" if is_file => named(or_text(reference("upstream"))),
-        "routes" if is_file => named(or_text(reference("route"))),
+        "upstreams" if is_file => named(or_addresses(reference("upstream"))),
+        "routes" if is_file => named(or_addresses(reference("route"))),
         "expect" if is_file => json!({ "type": "array", "items": table(&EXPECT) }),
         "metrics" if is_file => table(&METRICS),
         "log" if is_file => table(&LOG),
         "drain" if is_file => table(&DRAIN),
+        "limits" if is_file => table(&LIMITS),
         "docker" if is_file => table(&DOCKER),
         "mail" if is_file => table(&MAIL),
         "dns" => or_text(table(&DNS)),
@@ -86,7 +89,7 @@ fn nested(of: &Table, key: &Key) -> Option<Value> {
         "headers" => table(&HEADERS),
         "request" | "response" if of.title == HEADERS.title => table(&HEADER_EDITS),
         "set" => named(json!({ "type": "string" })),
-        "paths" => named(or_text(reference("path"))),
+        "paths" => named(or_addresses(reference("path"))),
         _ => return None,
     })
 }
