@@ -254,12 +254,12 @@ async fn the_number_of_workers_can_be_given() {
     let mut edge = Gateway::stopped();
     edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
     edge.start_as(&["run", "--state", "state", "--workers", "1"], &[]).await;
-    let one = edge.threads();
+    assert_eq!(edge.ticks_of_cores().len(), 1);
     drop(edge);
     let mut edge = Gateway::stopped();
     edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
     edge.start_as(&["run", "--state", "state", "--workers", "4"], &[]).await;
-    assert_eq!(edge.threads(), one + 3);
+    assert_eq!(edge.ticks_of_cores().len(), 4);
     assert_eq!(edge.client().at(Door::Plain).get("shop.home.test/").await.status, 200);
 }
 
@@ -278,16 +278,6 @@ async fn there_are_as_many_workers_as_cores_that_may_be_used() {
     edge.write_routes(format!("[routes]\nshop = \"{shop}\""));
     edge.start_on_core(first).await;
     assert_eq!(edge.ticks_of_cores().len(), 1);
-}
-
-#[tokio::test]
-async fn keys_of_later_days_are_named_in_one_warning() {
-    let shop = Upstream::echoing().await;
-    let edge = Gateway::serving(format!(
-        "[routes]\nshop = \"{shop}\"\n[mail]\nrelay = \"127.0.0.1:25\"\nfrom = \"a@test.example\"\nto = [\"b@test.example\"]\non = [\"certificate\"]\n"
-    ))
-    .await;
-    edge.logs("[mail]").await;
 }
 
 #[tokio::test]

@@ -131,7 +131,14 @@ async fn after_a_hand_over_the_new_process_speaks_for_the_service() {
     let (mut edge, mut supervisor) = supervised(format!("[routes]\nshop = \"{shop}\"")).await;
     supervisor.hears("READY=1").await;
     let old = edge.pid();
-    let new = edge.upgrade().await;
+    // A real supervisor reads all the time: what finds its queue full is not told.
+    let mut upgrading = std::pin::pin!(edge.upgrade());
+    let new = loop {
+        tokio::select! {
+            new = &mut upgrading => break new,
+            () = tokio::time::sleep(std::time::Duration::from_millis(20)) => supervisor.listen(),
+        }
+    };
     supervisor.hears("RELOADING=1").await;
     supervisor.hears(&format!("MAINPID={new}")).await;
     supervisor.hears("FDSTORE=1").await;

@@ -355,11 +355,6 @@ impl Gateway {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// Number of threads.
-    pub fn threads(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
-    }
-
     /// Processor time of every data core so far, in the kernel's ticks.
     pub fn ticks_of_cores(&self) -> Vec<u64> {
         let stats = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().filter_map(|task| {
