@@ -115,6 +115,8 @@ in
       after = [ "network-online.target" ];
       wants = [ "network-online.target" ];
       wantedBy = [ "multi-user.target" ];
+      # Never given up: a file that is mended, an address that comes late, are found the second they are there.
+      startLimitIntervalSec = 0;
       # A new file or a new program is put in force by a reload; the unit itself changes only with these options.
       reloadTriggers = [
         checked
