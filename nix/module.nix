@@ -134,6 +134,7 @@ in
         Restart = "on-failure";
         RestartSec = 1;
         RestartPreventExitStatus = 2;
+        TimeoutStartSec = 90;
         TimeoutStopSec = 60;
         LimitNOFILE = 1048576;
         User = "doorward";
@@ -141,6 +142,7 @@ in
         StateDirectory = "doorward";
         StateDirectoryMode = "0700";
         RuntimeDirectory = "doorward";
+        RuntimeDirectoryMode = "0755";
         SupplementaryGroups = cfg.groups;
         ReadWritePaths = cfg.exportFolders;
         LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;

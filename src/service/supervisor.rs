@@ -47,9 +47,7 @@ impl Supervisor {
             return Supervisor::default();
         };
         match connect(place.as_bytes()) {
-            Ok(socket) => {
-                Supervisor(Some(Arc::new(Line::new(socket, watchdog()))))
-            }
+            Ok(socket) => Supervisor(Some(Arc::new(Line::new(socket, watchdog())))),
             Err(error) => {
                 tracing::warn!(place = %place.display(), %error, "the supervisor cannot be told anything");
                 Supervisor::default()

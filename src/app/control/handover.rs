@@ -178,7 +178,10 @@ impl Control {
         let supervisor = self.supervisor.clone();
         let told = tokio::task::spawn_blocking(move || supervisor.main_process_is(process)).await;
         if !told.unwrap_or(false) {
-            tracing::error!(process, "the supervisor does not know that another process serves; start the service anew");
+            tracing::error!(
+                process,
+                "the supervisor does not know that another process serves; start the service anew"
+            );
         }
         self.supervisor.fall_silent();
         self.metrics_door = None;

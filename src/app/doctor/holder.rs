@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn the_tables_of_the_kernel_are_read_as_they_are() {
-        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0";
+        let line =
+            "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0";
         assert_eq!(listening(line), Some(("127.0.0.1:8080".parse().unwrap(), "4711")));
         assert_eq!(listening(&line.replace(" 0A ", " 01 ")), None, "a connection");
         assert_eq!(address_of("00000000000000000000000001000000:0050"), Some("[::1]:80".parse().unwrap()));

@@ -31,13 +31,8 @@ pub(super) fn examine(config: &Config, state: &Path) -> Vec<Finding> {
         Err(error) => return vec![Finding::fault("dns", format!("nothing can be asked: {error}"), "see `ulimit -a`")],
     };
     let findings = runtime.block_on(async {
-        let (clock, names, upstreams, around, tokens) = tokio::join!(
-            clock::examine(),
-            names(config),
-            upstreams(config),
-            around(config),
-            tokens(config, state)
-        );
+        let (clock, names, upstreams, around, tokens) =
+            tokio::join!(clock::examine(), names(config), upstreams(config), around(config), tokens(config, state));
         [clock, names, upstreams, around, tokens].concat()
     });
     // A lookup that hangs is not waited for.
@@ -132,7 +127,7 @@ async fn upstreams(config: &Config) -> Vec<Finding> {
         }
     }
     faults.sort_by(|one, two| one.said.cmp(&two.said));
-    if faults.is_empty() {
+    if faults.is_empty() && !asked.is_empty() {
         faults.push(Finding::good("upstreams", format!("all {} take connections", asked.len())));
     }
     faults

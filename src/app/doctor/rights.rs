@@ -48,7 +48,8 @@ fn port(address: SocketAddr, what: &str) -> Option<Finding> {
                 let mend = format!("`ss -ltnp 'sport = :{port}'` shows who has it; end that, or write another port");
                 return Some(Finding::fault("ports", said, mend));
             };
-            let stop = holder.unit.as_ref().map_or_else(|| "end that".to_owned(), |unit| format!("`systemctl stop {unit}`"));
+            let stop =
+                holder.unit.as_ref().map_or_else(|| "end that".to_owned(), |unit| format!("`systemctl stop {unit}`"));
             Finding::fault("ports", format!("{said}: by {holder}"), format!("{stop}, or write another port"))
         }
         io::ErrorKind::PermissionDenied => Finding::warning(
