@@ -8,6 +8,7 @@ mod asking;
 mod bad_upstreams;
 mod balance;
 mod command_line;
+mod conformance;
 mod corpus;
 mod drain;
 mod faults;
