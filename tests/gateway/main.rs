@@ -22,6 +22,7 @@ mod http1;
 mod http2;
 mod limits;
 mod log;
+mod nixos;
 mod paths;
 mod plans;
 mod promises;
