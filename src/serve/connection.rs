@@ -131,6 +131,12 @@ impl Connection {
         self.streams.set(self.streams.get().saturating_sub(1));
         if self.streams.get() == 0 {
             self.activity.enter(Phase::Idle, core.tick());
+            if self.activity.is_half_closed()
+                && let Some(waker) = self.waker.borrow().as_ref()
+            {
+                // Its end was kept from whoever reads, and is due now.
+                waker.wake_by_ref();
+            }
         }
     }
 
