@@ -122,7 +122,9 @@ impl Refusal {
             Refusal::HeadTooLarge => {
                 (431, "head-limit", Limit, "The head of this request is larger than is read here.")
             }
-            Refusal::TargetTooLong => (414, "target-limit", Limit, "The address asked for is longer than is read here."),
+            Refusal::TargetTooLong => {
+                (414, "target-limit", Limit, "The address asked for is longer than is read here.")
+            }
             Refusal::AccessDenied => {
                 (403, "access-denied", Denied, "Your address is not among those that may enter here.")
             }

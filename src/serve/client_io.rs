@@ -40,7 +40,7 @@ pub struct Activity {
 }
 
 /// How long a client that has closed its side is waited for, with nothing to send to it: one that is gone looks the same.
-const HALF_CLOSED: u32 = 30 * SECOND;
+const HALF_CLOSED: u32 = 10 * SECOND;
 
 /// A bare status of hyper's own that was exchanged for an answer from the table of refusals.
 #[derive(Clone, Copy, Debug)]
@@ -110,10 +110,14 @@ impl Activity {
         self.half_closed.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether it did so long ago, and has taken nothing since because there was nothing.
+    /// Since when it has taken nothing because there was nothing: the tick. `None` while its side is open, or it has to take.
+    pub fn half_closed_since(&self) -> Option<u32> {
+        self.half_closed.load(Ordering::Relaxed).checked_sub(1).filter(|_| !self.is_blocked())
+    }
+
+    /// Whether that was so long ago that it has probably left.
     pub fn has_left(&self, tick: u32) -> bool {
-        let since = self.half_closed.load(Ordering::Relaxed);
-        since > 0 && !self.is_blocked() && tick.saturating_sub(since - 1) >= HALF_CLOSED
+        self.half_closed_since().is_some_and(|since| tick.saturating_sub(since) >= HALF_CLOSED)
     }
 
     fn half_closes(&self, clock: &Clock) {

@@ -293,7 +293,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_is_left_to_others() {
-        for head in ["Content-Length: 5\r\nContent-Length: 5", "Content-Length: x", "Transfer-Encoding: x\r\nContent-Length: 1"] {
+        for head in
+            ["Content-Length: 5\r\nContent-Length: 5", "Content-Length: x", "Transfer-Encoding: x\r\nContent-Length: 1"]
+        {
             let text = format!("POST / HTTP/1.1\r\n{head}\r\n\r\n\x01\x02\x03 and so on");
             assert_eq!(seen(text.as_bytes(), 4), (text.len(), false), "{head}");
         }

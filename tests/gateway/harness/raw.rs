@@ -32,6 +32,12 @@ impl Raw {
         .await
     }
 
+    /// Ends this side, as far as TCP and TLS know: nothing more will be sent.
+    pub async fn end(&mut self) -> &mut Raw {
+        within("the end to be said", self.wire.shutdown()).await.expect("the other side is there");
+        self
+    }
+
     /// Sends these bytes while reading, and forgetting, what comes back meanwhile.
     pub async fn pour(&mut self, bytes: &[u8]) -> io::Result<()> {
         let (mut reads, mut writes) = tokio::io::split(&mut self.wire);
@@ -66,6 +72,15 @@ impl Raw {
         }
     }
 
+    /// Everything until the other side closes, however long that takes.
+    pub async fn patient_rest(&mut self) -> String {
+        let mut block = [0; 16384];
+        while let Ok(read @ 1..) = self.wire.read(&mut block).await {
+            self.unread.extend_from_slice(&block[..read]);
+        }
+        String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
+    }
+
     /// The head of the next answer, final or not.
     pub async fn head(&mut self) -> String {
         loop {
@@ -84,6 +99,16 @@ impl Raw {
             assert!(self.more().await > 0, "the connection ended after {:?}", String::from_utf8_lossy(&self.unread));
         }
         self.unread.drain(..count).collect()
+    }
+
+    /// Exactly this many bytes, unless the connection ends before them.
+    pub async fn try_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < count {
+            if self.more().await == 0 {
+                return None;
+            }
+        }
+        Some(self.unread.drain(..count).collect())
     }
 
     /// Everything until the other side closes.
