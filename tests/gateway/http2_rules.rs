@@ -1,5 +1,6 @@
 //! HTTP/2 by the letter (RFC 9113): what breaks a rule of connections ends the connection with the error that the rule
-//! names or the general one, what breaks one of streams ends the stream, and what must be ignored is. One table, one connection for each line.
+//! names or the general one, what breaks one of streams ends the stream, and what must be ignored is. One table, one
+//! connection for each line.
 
 use std::time::Duration;
 
