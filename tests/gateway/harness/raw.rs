@@ -101,16 +101,6 @@ impl Raw {
         self.unread.drain(..count).collect()
     }
 
-    /// Exactly this many bytes, unless the connection ends before them.
-    pub async fn try_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
-        while self.unread.len() < count {
-            if self.more().await == 0 {
-                return None;
-            }
-        }
-        Some(self.unread.drain(..count).collect())
-    }
-
     /// Everything until the other side closes.
     pub async fn rest(&mut self) -> String {
         while self.more().await > 0 {}
