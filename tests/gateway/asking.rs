@@ -93,6 +93,29 @@ async fn every_step_has_its_reason_and_its_place() {
 }
 
 #[tokio::test]
+async fn each_server_of_an_upstream_is_told_of_with_the_connections_that_are_kept() {
+    let (one, gone) = (Upstream::echoing().await, Upstream::absent().await);
+    let edge = Gateway::serving(format!("[routes.shop]\nto = [\"{one}\", \"{gone}\"]\n")).await;
+    edge.get("shop.home.test/").await;
+    edge.get("shop.home.test/").await;
+    let of = explained(&edge, &["shop.home.test", "--from", "home"]).await["upstream"].clone();
+    assert_eq!((&of["balance"], &of["state"]), (&"round-robin".into(), &"1 of 2 accept connections".into()), "{of}");
+    let members = of["members"].as_array().unwrap();
+    assert_eq!(members[0]["address"], one.address().to_string());
+    assert_eq!((&members[0]["set_aside"], &members[0]["idle"]), (&false.into(), &1.into()), "{of}");
+    assert!(members[0]["state"].as_str().unwrap().starts_with("up: accepted"), "{of}");
+    assert_eq!((&members[1]["set_aside"], &members[1]["idle"]), (&true.into(), &0.into()), "{of}");
+    assert!(members[1]["state"].as_str().unwrap().starts_with("down: upstream-refused"), "{of}");
+    let said = explain(&edge, &["shop.home.test", "--from", "home"]).await;
+    for part in
+        ["1 of 2 accept connections", "; 1 idle connection", "set aside, others come first; down: upstream-refused"]
+    {
+        assert!(flat(&said.out).contains(part), "`{part}` in\n{}", said.out);
+    }
+    assert!(said.out.lines().all(|line| line.chars().count() <= 80), "{}", said.out);
+}
+
+#[tokio::test]
 async fn what_is_explained_of_a_client_is_what_it_gets() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!(
