@@ -138,7 +138,7 @@ fn a_real_prometheus_scrapes_a_run_and_every_panel_shows_something() {
     certificate(&folder, "edge", &["a.test"]);
     let file = format!(
         "allow = [\"anyone\"]\nlisten.a = {{ https = \"127.0.0.1:PORT\" }}\ncert.edge = {{ cert = \"../edge.crt\", key = \"../edge.key\" }}\n\
-         [routes]\n\"a.test\" = {{ to = \"http://127.0.0.1:1\", hold = \"10m\" }}\n\"b.test\" = \"http://127.0.0.1:1\"\n\
+         [routes]\n\"a.test\" = {{ to = \"http://127.0.0.1:1\", hold = \"10m\" }}\n\"b.test\" = {{ to = \"http://127.0.0.1:1\", limit = \"20/min\" }}\n\
          [metrics]\nlisten = \"127.0.0.1:{port}\"\n"
     );
     let server = doorward(&folder, "run", &file);
@@ -181,14 +181,14 @@ fn a_real_prometheus_scrapes_a_run_and_every_panel_shows_something() {
     for rule in &rules {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
-    // The certificate lasts 30 days, the file is faulty, the upstream fails: the last two are noticed.
+    // The certificate lasts 30 days, the file is faulty, the upstream is not there: the last two are noticed.
     let states = |name: &str| {
         let answer = prometheus.ask("rules", &[]).unwrap();
         let rules = answer["data"]["groups"][0]["rules"].as_array().unwrap().clone();
         rules.iter().find(|rule| rule["name"] == name).map(|rule| rule["state"].as_str().unwrap_or_default().to_owned())
     };
     let deadline = Instant::now() + Duration::from_secs(60);
-    for name in ["DoorwardReloadRefused", "DoorwardUpstreamFails"] {
+    for name in ["DoorwardReloadRefused", "DoorwardUpstreamFails", "DoorwardUpstreamDown"] {
         while !matches!(states(name).as_deref(), Some("pending" | "firing")) {
             assert!(Instant::now() < deadline, "{name}: {:?}", states(name));
             std::thread::sleep(Duration::from_millis(200));
