@@ -15,11 +15,11 @@ const CHANGED: &str = "2026-11-23";
 /// Shells that completions are made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Shell {
-    /// bash
+    /// GNU bash
     Bash,
-    /// zsh
+    /// Z shell
     Zsh,
-    /// fish
+    /// the friendly interactive shell
     Fish,
 }
 
@@ -71,11 +71,11 @@ fn page(command: &Command, name: &str) -> io::Result<String> {
     let text = String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
     let mut lines: Vec<&str> = Vec::new();
     for line in text.lines().map(str::trim_end) {
-        match (lines.last().copied(), line) {
-            (Some(".sp"), ".br") => {}
-            (Some(".br"), ".sp") => {
-                lines.pop();
-                lines.push(line);
+        // A blank line between two breaks is a paragraph.
+        match lines.as_slice() {
+            [.., ".br", ""] if line == ".br" => {
+                lines.truncate(lines.len() - 2);
+                lines.push(".sp");
             }
             _ => lines.push(line),
         }

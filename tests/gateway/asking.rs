@@ -102,13 +102,15 @@ async fn each_server_of_an_upstream_is_told_of_with_the_connections_that_are_kep
     assert_eq!((&of["balance"], &of["state"]), (&"round-robin".into(), &"1 of 2 accept connections".into()), "{of}");
     let members = of["members"].as_array().unwrap();
     assert_eq!(members[0]["address"], one.address().to_string());
-    assert_eq!((&members[0]["set_aside"], &members[0]["idle"]), (&false.into(), &1.into()), "{of}");
+    assert_eq!(members[0]["set_aside"], false, "{of}");
+    // Each core keeps its own.
+    assert!(matches!(members[0]["idle"].as_u64(), Some(1 | 2)), "{of}");
     assert!(members[0]["state"].as_str().unwrap().starts_with("up: accepted"), "{of}");
     assert_eq!((&members[1]["set_aside"], &members[1]["idle"]), (&true.into(), &0.into()), "{of}");
     assert!(members[1]["state"].as_str().unwrap().starts_with("down: upstream-refused"), "{of}");
     let said = explain(&edge, &["shop.home.test", "--from", "home"]).await;
     for part in
-        ["1 of 2 accept connections", "; 1 idle connection", "set aside, others come first; down: upstream-refused"]
+        ["1 of 2 accept connections", " idle connection", "set aside, others come first; down: upstream-refused"]
     {
         assert!(flat(&said.out).contains(part), "`{part}` in\n{}", said.out);
     }

@@ -3,13 +3,12 @@
 use crate::rig::{Folder, text};
 use crate::servers::{Server, certificate, doorward, free_port};
 
+const FILE: &str = "domain = \"home.test\"\nallow = [\"anyone\"]\nlisten.lan = { https = \"127.0.0.1:PORT\" }\n\
+    cert.home = { cert = \"../home.crt\", key = \"../home.key\" }\n\
+    [routes.films.paths]\n\"/*\" = { text = \"FILM\" }\n\"/old\" = { redirect = \"/\" }\n";
+
 fn proxy(folder: &Folder, name: &str, film: &str, more: &str) -> Server {
-    let file = format!(
-        "domain = \"home.test\"\nallow = [\"anyone\"]\nlisten.lan = {{ https = \"127.0.0.1:PORT\" }}\n\
-         cert.home = {{ cert = \"../home.crt\", key = \"../home.key\" }}\n\
-         [routes.films.paths]\n\"/*\" = {{ text = \"{film}\" }}\n\"/old\" = {{ redirect = \"/\" }}\n{more}"
-    );
-    doorward(folder, name, &file)
+    doorward(folder, name, &(FILE.replace("FILM", film) + more))
 }
 
 fn ask(folder: &Folder, old: u16, new: u16, words: &[&str]) -> (Option<i32>, String) {
@@ -73,19 +72,19 @@ fn what_is_another_each_time_is_no_difference() {
 #[test]
 fn another_issuer_is_a_difference_and_a_renewed_certificate_is_none() {
     let folder = Folder::new();
-    certificate(&folder, "home", &["*.home.test"]);
-    let old = proxy(&folder, "old", "films", "");
-    certificate(&folder, "home", &["*.home.test"]);
-    let renewed = proxy(&folder, "renewed", "films", "");
-    std::fs::create_dir(folder.0.join("sub")).unwrap();
+    // Each proxy has files of its own: a running one reads a changed pair at once.
+    let with = |pair: &str, by: &str| {
+        certificate(&folder, by, &["*.home.test"]);
+        for kind in ["crt", "key"] {
+            std::fs::rename(folder.0.join(format!("{by}.{kind}")), folder.0.join(format!("{pair}.{kind}"))).unwrap();
+        }
+        let file = FILE.replace("FILM", "films").replace("../home.", &format!("../{pair}."));
+        doorward(&folder, &format!("with-{pair}"), &file)
+    };
+    let (old, renewed, other) = (with("first", "home"), with("second", "home"), with("third", "other"));
     let (code, printed) = ask(&folder, old.port, renewed.port, &["films.home.test"]);
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("another certificate of the same issuer"), "{printed}");
-    certificate(&folder, "other", &["*.home.test"]);
-    for kind in ["crt", "key"] {
-        std::fs::rename(folder.0.join(format!("other.{kind}")), folder.0.join(format!("home.{kind}"))).unwrap();
-    }
-    let other = proxy(&folder, "other", "films", "");
     let (code, printed) = ask(&folder, old.port, other.port, &["films.home.test"]);
     assert_eq!(code, Some(1), "{printed}");
     assert!(printed.contains("    certificate\n        old  from CN=home\n        new  from CN=other\n"), "{printed}");
