@@ -25,6 +25,7 @@ const FLOORS: [&[&str]; 9] = [
 
 /// Where a heavy library may be named: everywhere else the rest of the house is free of it.
 const HOMES: &[(&str, &[&str])] = &[
+    ("anstyle", &["cli/"]),
     ("arc_swap", &["snapshot/cell.rs"]),
     ("toml", &["config/"]),
     ("notify", &["provider/"]),

@@ -201,3 +201,70 @@ async fn questions_that_cannot_be_answered_say_why() {
         assert!(said.said().contains(why), "`{why}` in {}", said.said());
     }
 }
+
+/// Every name of an answer that the page does not have in backticks, with what leads to it.
+fn undocumented(answer: &Value, page: &str, place: &str) -> Vec<String> {
+    match answer {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| {
+                let place = format!("{place}.{name}");
+                let own = (!page.contains(&format!("`{name}`"))).then(|| place.clone());
+                own.into_iter().chain(undocumented(value, page, &place)).collect::<Vec<_>>()
+            })
+            .collect(),
+        Value::Array(all) => all.iter().flat_map(|one| undocumented(one, page, place)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn every_field_of_every_answer_in_json_is_on_the_page() {
+    let (shop, gone) = (Upstream::echoing().await, Upstream::absent().await);
+    let limits = "limit = \"9/s\", in_flight = 9";
+    let routes = format!("[routes]\nshop = {{ to = [\"{shop}\", \"{gone}\"], {limits} }}\ngone = \"{gone}\"\n");
+    let edge = Gateway::serving(&routes).await;
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/asking.md")).unwrap();
+    let section = |heading: &str| {
+        let (_, rest) = page.split_once(&format!("\n## {heading}")).unwrap_or_else(|| panic!("no {heading}"));
+        rest.split("\n## ").next().unwrap().to_owned()
+    };
+    let others = section("JSON of the other commands");
+    let refused = edge.get("gone.home.test/").await;
+    let id = refused.text().lines().find_map(|line| line.strip_prefix("id ")).expect("an id").to_owned();
+    edge.get("shop.home.test/").await;
+    edge.get("shop.home.test/").await;
+    edge.folder().replace("new.toml", edge.folder().read("routes.toml").replace("gone =", "none ="));
+    edge.folder().replace("bad.toml", "[routes]\nshop = 7\n");
+    let live = ["--json", "--state", "state"];
+    for (words, section) in [
+        (vec!["explain", "shop.home.test", "--from", "home"], section("`doorward explain`")),
+        (vec!["explain", "shop.home.test", "--config", "routes.toml"], section("`doorward explain`")),
+        (vec!["plan", "new.toml"], section("`doorward plan`")),
+        (vec!["plan", "bad.toml"], section("`doorward plan`") + &others),
+        (vec!["top", "--once"], section("`doorward top`")),
+        (vec!["routes"], others.clone()),
+        (vec!["reload"], others.clone()),
+        (vec!["docker"], others.clone()),
+        (vec!["doctor", "routes.toml"], others.clone()),
+    ] {
+        let said = doorward(edge.folder().path(), &[&words[..], &live].concat()).await;
+        let answer: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{words:?}: {e}: {}", said.said()));
+        assert!(answer.is_object(), "{answer}");
+        assert_eq!(undocumented(&answer, &section, ""), Vec::<String>::new(), "{words:?}");
+    }
+    let certificates = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/certificates.md")).unwrap();
+    let said = doorward(edge.folder().path(), &[&["cert"][..], &live].concat()).await;
+    let answer: Value = serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}", said.said()));
+    assert!(answer["certificates"][0]["stored"].is_object(), "{answer}");
+    assert_eq!(undocumented(&answer, &certificates, "cert"), Vec::<String>::new());
+    for file in ["routes.toml", "bad.toml"] {
+        let said = doorward(edge.folder().path(), &["check", file, "--json"]).await;
+        assert_eq!(undocumented(&serde_json::from_str(&said.out).unwrap(), &others, file), Vec::<String>::new());
+    }
+    // The record in it is that of the log, which has a page of its own.
+    let mut incident = explained(&edge, &[&id]).await;
+    incident["record"] = Value::Null;
+    assert_eq!(undocumented(&incident, &section("`doorward explain`"), ""), Vec::<String>::new());
+}

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::rig::{Folder, text};
-use crate::servers::{certificate, doorward, free_port};
+use crate::servers::{certificate, doorward, free_port, start};
 
 fn contrib(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(path)
@@ -136,10 +136,16 @@ fn panels() -> Vec<(String, String)> {
 fn a_real_prometheus_scrapes_a_run_and_every_panel_shows_something() {
     let (folder, port) = (Folder::new(), free_port());
     certificate(&folder, "edge", &["a.test"]);
+    let at = free_port();
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-m", "http.server", "--bind", "127.0.0.1", "--protocol", "HTTP/1.1", &at.to_string()]);
+    let well = start(&folder, python, at);
     let file = format!(
         "allow = [\"anyone\"]\nlisten.a = {{ https = \"127.0.0.1:PORT\" }}\ncert.edge = {{ cert = \"../edge.crt\", key = \"../edge.key\" }}\n\
          [routes]\n\"a.test\" = {{ to = \"http://127.0.0.1:1\", hold = \"10m\" }}\n\"b.test\" = {{ to = \"http://127.0.0.1:1\", limit = \"20/min\" }}\n\
-         [metrics]\nlisten = \"127.0.0.1:{port}\"\n"
+         \"c.test\" = \"http://127.0.0.1:{}\"\n\
+         [metrics]\nlisten = \"127.0.0.1:{port}\"\n",
+        well.port
     );
     let server = doorward(&folder, "run", &file);
     let prometheus = Prometheus::start(&folder, port);
@@ -161,9 +167,12 @@ fn a_real_prometheus_scrapes_a_run_and_every_panel_shows_something() {
         let (is_over, port) = (Arc::clone(&is_over), server.port);
         move || {
             while !is_over.load(Ordering::Relaxed) {
-                let place = format!("b.test:{port}:127.0.0.1");
-                let url = format!("https://b.test:{port}/");
-                let _ = Command::new("curl").args(["-sk", "-m", "5", "--resolve", &place, "-d", "x", &url]).output();
+                for name in ["b.test", "c.test"] {
+                    let place = format!("{name}:{port}:127.0.0.1");
+                    let url = format!("https://{name}:{port}/");
+                    let words = ["-sk", "-m", "5", "--resolve", &place, "-d", "x", &url];
+                    let _ = Command::new("curl").args(words).output();
+                }
                 // No TLS is spoken to an https door.
                 let _ = Command::new("curl").args(["-s", "-m", "5", &format!("http://127.0.0.1:{port}/")]).output();
                 std::thread::sleep(Duration::from_millis(100));

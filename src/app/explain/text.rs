@@ -90,8 +90,8 @@ impl Explanation {
 
     fn write_upstream(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(upstream) = &self.upstream else { return Ok(()) };
-        let would = if self.sent.is_some() { "" } else { ", if it were let in" };
-        paragraph(f, "upstream", &format!("{}{would}", upstream_words(upstream)))?;
+        let would = if self.sent.is_some() { "" } else { "would be " };
+        paragraph(f, "upstream", &format!("{would}{}", upstream_words(upstream)))?;
         let has_several = upstream.members.len() > 1;
         if let Some(addresses) = upstream.addresses.as_ref().filter(|_| self.live && !has_several) {
             let known =
