@@ -116,6 +116,7 @@ impl Exchange {
         });
         exchange.key.set(core.enter(Rc::downgrade(&exchange)));
         connection.stream_began();
+        exchange.upload.is_done.set(request.body().is_end_stream());
         connection.owe(exchange.is_http1() && !request.body().is_end_stream());
         exchange
     }
@@ -131,6 +132,10 @@ impl Exchange {
     /// Judges its waits; called by the core's sweeper.
     pub fn sweep(&self, now: Instant) {
         if self.doomed.get().is_some_and(|at| now >= at) {
+            return self.cut();
+        }
+        if self.is_http1() && self.connection.activity.has_left(self.core.tick()) {
+            self.detail.replace(Some("the client had closed its side, and there was nothing to send to it".to_owned()));
             return self.cut();
         }
         self.upload.sweep(now);
@@ -229,6 +234,9 @@ impl Exchange {
     /// The request's body was read to its end, or there is none.
     pub fn body_is_done(&self) {
         self.upload.is_done.set(true);
+        if let Some(waker) = self.upload.ending.take() {
+            waker.wake();
+        }
         self.connection.owe(false);
     }
 
@@ -355,6 +363,8 @@ pub struct Upload {
     conversation: Cell<Option<Duration>>,
     /// Whether the body was read to its end, or there is none.
     pub is_done: Cell<bool>,
+    /// Whoever is to be woken then.
+    pub ending: RefCell<Option<Waker>>,
     waker: RefCell<Option<Waker>>,
 }
 
