@@ -162,12 +162,14 @@ pub fn file(socket: &str, docker: &str) -> String {
     format!("{front}{DOORS}{CERT}{tail}[docker]\nsocket = \"{socket}\"\n{docker}")
 }
 
-/// What a container runs: it answers `/` (and all below) with its name, and `/cgi-bin/slow` after two seconds.
+/// What a container runs: it answers `/` (and all below) with its name, and `/cgi-bin/slow` after two seconds. Told to stop,
+/// it takes nothing new and finishes what it has begun, as services do.
 fn script(name: &str, port: u16) -> String {
     format!(
         "mkdir -p /www/cgi-bin; echo {name} > /www/index.html; \
          echo '#!/bin/sh' > /www/cgi-bin/slow; echo 'sleep 2; echo; echo slow {name}' >> /www/cgi-bin/slow; \
-         /bin/busybox chmod 755 /www/cgi-bin/slow; exec httpd -f -p {port} -h /www"
+         /bin/busybox chmod 755 /www/cgi-bin/slow; httpd -f -p {port} -h /www & server=$!; \
+         trap \"kill $server; sleep 0.2; exit 0\" TERM; wait $server"
     )
 }
 
