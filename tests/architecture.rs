@@ -17,8 +17,8 @@ const FLOORS: [&[&str]; 9] = [
     &["cert"],
     &["upstream"],
     &["snapshot"],
-    &["serve", "provider", "acme", "admin", "import", "mail", "service"],
-    &["app"],
+    &["serve", "provider", "acme", "admin", "mail", "service"],
+    &["app", "import"],
     &["cli"],
     &["lib", "main"],
 ];

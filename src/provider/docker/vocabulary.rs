@@ -78,7 +78,7 @@ const NOT_CARRIED: [(&str, &str); 22] = [
 
 /// Words that nginx-proxy reads from its own container, but people also write beside their services.
 const PROXY_WIDE: [(&str, &str); 2] = [
-    ("DEFAULT_HOST", "write the catch-all route into the file: `\"*\" = \"…\"` in `[routes]`"),
+    ("DEFAULT_HOST", "it is a setting of the proxy: write `default_host = \"…\"` into `[docker]`"),
     ("DEFAULT_ROOT", "a path that no container has is 404; write a route with `paths` for anything else"),
 ];
 
@@ -95,6 +95,7 @@ const INTERNAL: [&str; 6] = ["127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16", "172
 pub fn knows(name: &str) -> bool {
     name.starts_with(OWN_PREFIX)
         || name.starts_with(PREFIX)
+        || name.starts_with("VIRTUAL_")
         || CARRIED.contains(&name)
         || NOT_CARRIED.iter().chain(&PROXY_WIDE).any(|(word, _)| *word == name)
 }
@@ -115,6 +116,7 @@ pub fn read(container: &Container) -> Result<Wishes, String> {
             notes.push(format!("{word} has no effect: {instead}"));
         }
     }
+    notes.extend(container.settings.keys().filter_map(|name| unknown(name)));
     let terms = terms(container, &mut notes);
     let sites = match container.setting("VIRTUAL_HOST_MULTIPORTS") {
         Some(text) => multiports::read(text, &mut notes)?,
@@ -127,6 +129,21 @@ pub fn read(container: &Container) -> Result<Wishes, String> {
         return Err(format!("it asks for {} names; at most {MOST_SITES} are taken", sites.len()));
     }
     Ok(Wishes { sites, terms, notes })
+}
+
+/// A note on a word that looks like one of nginx-proxy's and is none: a misspelt one, or one of a newer version.
+fn unknown(name: &str) -> Option<String> {
+    let is_known = CARRIED.contains(&name)
+        || name == LOADBALANCE
+        || NOT_CARRIED.iter().chain(&PROXY_WIDE).any(|(word, _)| *word == name)
+        || !(name.starts_with(PREFIX) || name.starts_with("VIRTUAL_"));
+    if is_known {
+        return None;
+    }
+    let words = CARRIED.iter().chain([&LOADBALANCE]).map(|word| (strsim::osa_distance(name, word), *word));
+    let near = words.min().filter(|(distance, _)| *distance <= 3);
+    let guess = near.map_or(String::new(), |(_, word)| format!("; did you mean {word}?"));
+    Some(format!("{} has no effect: it is no word of nginx-proxy's that is known here{guess}", cut(name)))
 }
 
 fn plain_sites(container: &Container, notes: &mut Vec<String>) -> Result<Vec<Site>, String> {

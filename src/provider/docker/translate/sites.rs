@@ -56,7 +56,29 @@ pub(super) fn routes(
             routes.push(route);
         }
     }
+    if let Some((host, route)) = for_every_other_name(config, docker, &routes) {
+        for verdict in verdicts.iter_mut() {
+            let named: Vec<_> = verdict.leads.iter().filter(|lead| lead.name == host).cloned().collect();
+            verdict.leads.extend(named.into_iter().map(|named| lead("*".to_owned(), named.to)));
+        }
+        routes.push(route);
+    }
     routes
+}
+
+/// `default_host`: the same route once more, for every name that nobody has. A route `"*"`, of the file or of a container,
+/// wins.
+fn for_every_other_name(config: &Config, docker: &DockerSpec, routes: &[RouteSpec]) -> Option<(String, RouteSpec)> {
+    let default = &docker.default_host.as_ref()?.value;
+    if config.routes.iter().chain(routes).any(|route| route.host == HostPattern::Any) {
+        return None;
+    }
+    let domain = config.domain.as_ref().map(|domain| &domain.value);
+    let full = domain.map(|domain| format!("{default}.{domain}"));
+    let is_meant = |host: &HostName| host == default || full.as_deref() == Some(host.as_str());
+    let found = routes.iter().find(|route| matches!(&route.host, HostPattern::Exact(host) if is_meant(host)))?;
+    let route = RouteSpec { name: nowhere("*".into()), host: HostPattern::Any, public: Vec::new(), ..found.clone() };
+    Some((found.host.to_string(), route))
 }
 
 /// A claim that does not count. A container with other claims keeps those.

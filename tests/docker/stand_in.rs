@@ -1,0 +1,204 @@
+//! A stand-in for an engine, for what a real one cannot be made to do: speak other versions of its API, forbid half of it,
+//! answer nonsense.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast;
+
+use crate::harness::{Gateway, Upstream, eventually};
+use crate::rig::file;
+
+/// An engine on a socket in the gateway's folder; ends with the test.
+#[derive(Clone)]
+struct StandIn(Arc<Mutex<Facts>>);
+
+struct Facts {
+    version: Option<&'static str>,
+    forbidden: Vec<&'static str>,
+    containers: Vec<Value>,
+    /// What is answered in place of the list.
+    nonsense: Option<&'static str>,
+    asked: Vec<String>,
+    /// An event, or nothing: the stream ends.
+    events: broadcast::Sender<Option<String>>,
+}
+
+impl StandIn {
+    fn start(gateway: &Gateway, version: Option<&'static str>) -> StandIn {
+        let (events, _) = broadcast::channel(16);
+        let facts = Facts { version, forbidden: vec![], containers: vec![], nonsense: None, asked: vec![], events };
+        let engine = StandIn(Arc::new(Mutex::new(facts)));
+        let listener = UnixListener::bind(gateway.folder().at("engine.sock")).unwrap();
+        let serving = engine.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serving.clone().serve(stream));
+            }
+        });
+        engine
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A container with a name, which leads to an upstream of the test.
+    fn add(&self, name: &str, to: &Upstream) {
+        let id: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let labels = json!({ "doorward.route": name, "doorward.to": to.url("http") });
+        let container = json!({
+            "Id": format!("{id:0<64}"), "Name": format!("/{name}"), "Created": "2026-11-21T07:00:00Z",
+            "State": { "Status": "running" }, "Config": { "Labels": labels }, "HostConfig": { "NetworkMode": "none" },
+        });
+        self.change(|facts| facts.containers.push(container));
+    }
+
+    fn has_been_asked(&self, path: &str) -> bool {
+        self.change(|facts| facts.asked.iter().any(|asked| asked == path))
+    }
+
+    async fn serve(self, mut stream: UnixStream) {
+        let mut head = Vec::new();
+        loop {
+            head.clear();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => return,
+                }
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let mut events = self.change(|facts| {
+                facts.asked.push(path.split('?').next().unwrap_or_default().to_owned());
+                facts.events.subscribe()
+            });
+            let (status, version, body) = self.answer(&path);
+            if status == "200 OK" && path.contains("/events") {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+                while let Ok(Some(event)) = events.recv().await {
+                    let _ = stream.write_all(format!("{:x}\r\n{event}\n\r\n", event.len() + 1).as_bytes()).await;
+                }
+                return;
+            }
+            let answer = format!("HTTP/1.1 {status}\r\n{version}Content-Length: {}\r\n\r\n{body}", body.len());
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, path: &str) -> (&'static str, String, String) {
+        self.change(|facts| {
+            let version = facts.version.map_or(String::new(), |version| format!("Api-Version: {version}\r\n"));
+            let path = path.split('?').next().unwrap_or_default();
+            if facts.forbidden.iter().any(|forbidden| path.contains(forbidden)) {
+                return ("403 Forbidden", version, "<html><body><h1>403 Forbidden</h1></body></html>".to_owned());
+            }
+            let body = match path.rsplit('/').next().unwrap_or_default() {
+                "_ping" => "OK".to_owned(),
+                "networks" => "[]".to_owned(),
+                "json" if path.ends_with("/containers/json") => match facts.nonsense {
+                    Some(nonsense) => nonsense.to_owned(),
+                    None => {
+                        let line = |one: &Value| json!({ "Id": one["Id"], "Names": [one["Name"]], "State": "running" });
+                        Value::Array(facts.containers.iter().map(line).collect()).to_string()
+                    }
+                },
+                _ => {
+                    let found = facts.containers.iter().find(|one| path.contains(one["Id"].as_str().unwrap_or("-")));
+                    match found {
+                        Some(found) => found.to_string(),
+                        None => return ("404 Not Found", version, "{\"message\":\"No such container\"}".to_owned()),
+                    }
+                }
+            };
+            ("200 OK", version, body)
+        })
+    }
+}
+
+/// A gateway in front of a stand-in.
+async fn following(version: Option<&'static str>, prepare: impl FnOnce(&StandIn)) -> (Gateway, StandIn) {
+    let mut gateway = Gateway::stopped();
+    let engine = StandIn::start(&gateway, version);
+    prepare(&engine);
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), ""));
+    gateway.start(&[]).await;
+    (gateway, engine)
+}
+
+async fn serves(gateway: &Gateway, name: &str) {
+    eventually(&format!("{name} to be served"), async || {
+        let answer = gateway.get(&format!("{name}.home.test/")).attempt().await.ok()?;
+        (answer.status == 200 && answer.text() == name).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_engine_is_asked_in_a_version_that_both_know() {
+    let app = Upstream::answering("app").await;
+    for (version, asked) in [
+        (Some("1.24"), "/v1.24/containers/json"),
+        (Some("1.41"), "/v1.41/containers/json"),
+        (Some("1.99"), "/v1.51/containers/json"),
+        (None, "/containers/json"),
+    ] {
+        let (gateway, engine) = following(version, |engine| engine.add("app", &app)).await;
+        serves(&gateway, "app").await;
+        assert!(engine.has_been_asked(asked), "{version:?}: {:?}", engine.change(|facts| facts.asked.clone()));
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_back_as_another_version_is_followed_again() {
+    let (app, new) = (Upstream::answering("app").await, Upstream::answering("new").await);
+    let (gateway, engine) = following(Some("1.41"), |engine| engine.add("app", &app)).await;
+    serves(&gateway, "app").await;
+    engine.change(|facts| facts.version = Some("1.47"));
+    engine.add("new", &new);
+    // The upgraded engine ends what the old one had open.
+    engine.change(|facts| facts.events.send(None)).unwrap();
+    serves(&gateway, "new").await;
+    serves(&gateway, "app").await;
+    assert!(engine.has_been_asked("/v1.47/containers/json"));
+}
+
+#[tokio::test]
+async fn a_socket_proxy_that_shows_containers_and_nothing_else_is_enough() {
+    let (app, new) = (Upstream::answering("app").await, Upstream::answering("new").await);
+    let prepare = |engine: &StandIn| {
+        engine.change(|facts| facts.forbidden = vec!["/events", "/networks"]);
+        engine.add("app", &app);
+    };
+    let (gateway, engine) = following(Some("1.41"), prepare).await;
+    serves(&gateway, "app").await;
+    gateway.logs("without events they are looked at every 3 s").await;
+    // Found by looking.
+    engine.add("new", &new);
+    serves(&gateway, "new").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_changes_nothing_and_is_told() {
+    let (app, new) = (Upstream::answering("app").await, Upstream::answering("new").await);
+    let (gateway, engine) = following(Some("1.41"), |engine| engine.add("app", &app)).await;
+    serves(&gateway, "app").await;
+    engine.change(|facts| facts.nonsense = Some("<html>502</html>"));
+    engine.change(|facts| facts.events.send(None)).unwrap();
+    gateway.logs("the answer to /containers/json?all=1 cannot be read").await;
+    assert_eq!(gateway.get("app.home.test/").await.text(), "app", "what was known stays in force");
+    // One container that cannot be read is nobody else's loss.
+    engine.change(|facts| {
+        facts.containers.push(json!({ "Id": "f".repeat(64), "Name": ["no", "text"] }));
+        facts.nonsense = None;
+    });
+    engine.add("new", &new);
+    serves(&gateway, "new").await;
+    gateway.logs("ffffffffffff cannot be read").await;
+    serves(&gateway, "app").await;
+}
