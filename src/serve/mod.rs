@@ -35,6 +35,7 @@ pub use core::{Cores, Plant};
 pub use counting::Counts;
 pub use doors::{Doors, bind};
 pub use examine::Believed;
+pub use headers::{Outgoing, to_client, to_upstream};
 pub use looking::Foreseen;
 pub use rehearse::{Course, End, Rehearsed, rehearse};
 pub use room::Room;
