@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast;
 
-use crate::harness::{Gateway, Upstream, eventually};
+use crate::harness::{Door, Gateway, Upstream, eventually};
 use crate::rig::file;
 
 /// An engine on a socket in the gateway's folder; ends with the test.
@@ -54,6 +54,30 @@ impl StandIn {
             "State": { "Status": "running" }, "Config": { "Labels": labels }, "HostConfig": { "NetworkMode": "none" },
         });
         self.change(|facts| facts.containers.push(container));
+    }
+
+    /// A container whose ports are published, each where an upstream of the test is, with these variables and labels.
+    fn add_published(&self, name: &str, ports: &Value, settings: &[(&str, &str)]) {
+        let id: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let (labels, variables): (Vec<_>, Vec<_>) = settings.iter().partition(|(name, _)| name.contains('.'));
+        let labels: serde_json::Map<String, Value> =
+            labels.into_iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let variables: Vec<String> = variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let container = json!({
+            "Id": format!("{id:0<64}"), "Name": format!("/{name}"), "Created": "2026-11-21T07:00:00Z",
+            "State": { "Status": "running" }, "Config": { "Env": variables, "Labels": labels },
+            "HostConfig": { "NetworkMode": "none" }, "NetworkSettings": { "Ports": ports },
+        });
+        self.change(|facts| facts.containers.push(container));
+    }
+
+    /// Ends the stream of events, once there is one.
+    async fn end_events(&self) {
+        eventually("events to be asked for", async || {
+            self.change(|facts| facts.asked.iter().any(|asked| asked.ends_with("/events"))).then_some(())
+        })
+        .await;
+        let _ = self.change(|facts| facts.events.send(None));
     }
 
     fn has_been_asked(&self, path: &str) -> bool {
@@ -162,7 +186,7 @@ async fn an_engine_that_comes_back_as_another_version_is_followed_again() {
     engine.change(|facts| facts.version = Some("1.47"));
     engine.add("new", &new);
     // The upgraded engine ends what the old one had open.
-    engine.change(|facts| facts.events.send(None)).unwrap();
+    engine.end_events().await;
     serves(&gateway, "new").await;
     serves(&gateway, "app").await;
     assert!(engine.has_been_asked("/v1.47/containers/json"));
@@ -189,7 +213,7 @@ async fn an_answer_that_is_none_changes_nothing_and_is_told() {
     let (gateway, engine) = following(Some("1.41"), |engine| engine.add("app", &app)).await;
     serves(&gateway, "app").await;
     engine.change(|facts| facts.nonsense = Some("<html>502</html>"));
-    engine.change(|facts| facts.events.send(None)).unwrap();
+    engine.end_events().await;
     gateway.logs("the answer to /containers/json?all=1 cannot be read").await;
     assert_eq!(gateway.get("app.home.test/").await.text(), "app", "what was known stays in force");
     // One container that cannot be read is nobody else's loss.
@@ -201,4 +225,65 @@ async fn an_answer_that_is_none_changes_nothing_and_is_told() {
     serves(&gateway, "new").await;
     gateway.logs("ffffffffffff cannot be read").await;
     serves(&gateway, "app").await;
+}
+
+#[tokio::test]
+async fn nginx_proxys_words_do_what_they_say() {
+    let (one, two) = (Upstream::echoing().await, Upstream::answering("two").await);
+    let port = |upstream: &Upstream| upstream.address().port().to_string();
+    let (one_port, two_port) = (port(&one), port(&two));
+    let published = |upstream: &Upstream| {
+        let address = upstream.address();
+        json!([{ "HostIp": address.ip().to_string(), "HostPort": address.port().to_string() }])
+    };
+    let ports = json!({ format!("{one_port}/tcp"): published(&one), format!("{two_port}/tcp"): published(&two) });
+    let several = format!("{{f.home.test: {{/: {{port: {one_port}}}, /x: {{port: {two_port}}}}}}}");
+    let (gateway, _engine) = following(Some("1.41"), |engine| {
+        let names = r"a.home.test, .b.home.test, ~^r[0-9]+\.home\.test$";
+        engine.add_published(
+            "a",
+            &ports,
+            &[("VIRTUAL_HOST", names), ("VIRTUAL_PORT", &one_port), ("HSTS", "max-age=600")],
+        );
+        let path = [("VIRTUAL_PATH", "/api/"), ("VIRTUAL_DEST", "/v2/")];
+        let with = |more: &[(&'static str, &'static str)], host: &'static str| {
+            let mut all = vec![("VIRTUAL_HOST", host), ("VIRTUAL_PORT", one_port.as_str())];
+            all.extend(more);
+            all
+        };
+        engine.add_published("p", &ports, &with(&path, "p.home.test"));
+        for (name, host, method) in
+            [("c", "c.home.test", "noredirect"), ("d", "d.home.test", "nohttp"), ("e", "e.home.test", "nohttps")]
+        {
+            engine.add_published(name, &ports, &with(&[("HTTPS_METHOD", method)], host));
+        }
+        engine.add_published("f", &ports, &[("VIRTUAL_HOST_MULTIPORTS", &several), ("VIRTUAL_HOST", "not.home.test")]);
+        engine.add_published("g", &ports, &with(&[("NETWORK_ACCESS", "intern")], "g.home.test"));
+        engine.add_published("h", &ports, &with(&[("VIRTUAL_PROTO", "fastcgi")], "h.home.test"));
+    })
+    .await;
+    // Names: exact, everything below, a regular expression.
+    for host in ["a", "b", "r17"] {
+        let answer = gateway.get(&format!("{host}.home.test/x?y")).await;
+        assert_eq!((answer.status, answer.echo().target()), (200, "/x?y"), "{host}");
+        assert_eq!(answer.header("strict-transport-security"), "max-age=600");
+    }
+    assert_eq!(gateway.client().at(Door::Plain).get("deep.er.b.home.test/").await.status, 200);
+    assert_eq!(gateway.get("rx.home.test/").await.refusal(), (404, "no-route"));
+    // Paths: the prefix is replaced, and nothing else of the name is anybody's.
+    assert_eq!(gateway.get("p.home.test/api/x").await.echo().target(), "/v2/x");
+    assert_eq!(gateway.get("p.home.test/").await.status, 404);
+    // Schemes.
+    let at = async |door: Door, host: &str| gateway.client().at(door).get(&format!("{host}.home.test/")).await.status;
+    for (host, https, http) in [("a", 200, 308), ("c", 200, 200), ("d", 200, 404), ("e", 404, 200)] {
+        assert_eq!((at(Door::Https, host).await, at(Door::Redirect, host).await), (https, http), "{host}");
+    }
+    // Several ports count before the plain words.
+    assert_eq!(gateway.get("f.home.test/").await.status, 200);
+    assert_eq!(gateway.get("f.home.test/x").await.text(), "two");
+    assert_eq!(gateway.get("not.home.test/").await.status, 404);
+    // A misspelt limit is a limit; what is not spoken is told.
+    assert_eq!(gateway.get("g.home.test/").await.status, 403);
+    gateway.logs("container h: not-routed: VIRTUAL_PROTO is `fastcgi`, which is not spoken").await;
+    assert_eq!(gateway.get("h.home.test/").await.status, 404);
 }

@@ -7,7 +7,7 @@ use super::super::snippet::{self, Carried};
 use super::super::text::one_line;
 use super::certificates::Certificates;
 use super::proxy::{Beside, Proxy};
-use crate::config::{ActionSpec, AllowEntry, AllowSpec, RouteSpec, Schemes, TargetSpec, ToSpec};
+use crate::config::{ActionSpec, AllowEntry, AllowSpec, Balance, RouteSpec, Schemes, TargetSpec, ToSpec};
 use crate::model::{HostPattern, PathPattern, Scheme, show_duration};
 use crate::provider::docker::{Container, Inventory, Verdict};
 
@@ -164,9 +164,13 @@ impl<'a> Routes<'a> {
                 continue;
             }
             let kept = verdict.notes.iter().filter(|note| !CARRIED_HERE.iter().any(|word| note.starts_with(word)));
-            notes.extend(
-                kept.map(|note| Remark::new(format!("{}: {}.", one_line(&verdict.container, 80), one_line(note, 300)))),
-            );
+            notes.extend(kept.map(|note| {
+                Remark::new(format!(
+                    "{}: {}.",
+                    one_line(&verdict.container, 80),
+                    one_line(note.trim_end_matches('?'), 300)
+                ))
+            }));
         }
         notes
     }
@@ -278,5 +282,8 @@ fn destination(to: Option<&ToSpec>) -> Result<Option<Destination>, ()> {
     let mut endpoints = to.iter().map(|endpoint| endpoint.value.clone());
     let endpoint = endpoints.next().ok_or(())?;
     let is_verified = endpoint.scheme != Scheme::Https;
-    Ok(Some(Destination { endpoint, others: endpoints.collect(), balance: *balance, is_http2: *http2, is_verified }))
+    let others: Vec<_> = endpoints.collect();
+    // One server alone has nothing to share.
+    let balance = if others.is_empty() { Balance::default() } else { *balance };
+    Ok(Some(Destination { endpoint, others, balance, is_http2: *http2, is_verified }))
 }
