@@ -9,6 +9,7 @@ mod core;
 mod counting;
 mod doors;
 mod drive;
+mod early;
 mod examine;
 mod exchange;
 mod expect;
