@@ -414,6 +414,9 @@ pub struct RouteSpec {
     pub paths: Vec<PathSpec>,
     /// Over which schemes it is served.
     pub schemes: Schemes,
+    /// The `[cert.<id>]` that is shown for it, of those that cover its name. The file has no key for it: there, the names
+    /// of a certificate say so. A container may ask (`CERT_NAME`).
+    pub cert: Option<Arc<str>>,
 }
 
 /// Where a route or path leads.

@@ -287,3 +287,30 @@ async fn nginx_proxys_words_do_what_they_say() {
     gateway.logs("container h: not-routed: VIRTUAL_PROTO is `fastcgi`, which is not spoken").await;
     assert_eq!(gateway.get("h.home.test/").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_container_may_ask_for_one_of_the_certificates_that_cover_its_name() {
+    let app = Upstream::answering("app").await;
+    let address = app.address();
+    let ports = json!({ "80/tcp": [{ "HostIp": address.ip().to_string(), "HostPort": address.port().to_string() }] });
+    let mut gateway = Gateway::stopped();
+    let engine = StandIn::start(&gateway, Some("1.41"));
+    let other = gateway.ca().issue(&["*.home.test"]);
+    other.write(gateway.folder(), "other");
+    for (name, cert) in [("asks", "other"), ("errs", "narrow"), ("strays", "nowhere"), ("plain", "")] {
+        let host = format!("{name}.home.test");
+        engine.add_published(name, &ports, &[("VIRTUAL_HOST", &host), ("CERT_NAME", cert)]);
+    }
+    gateway.ca().issue(&["narrow.home.test"]).write(gateway.folder(), "narrow");
+    let certs = "[cert.other]\ncert = \"other.crt\"\nkey = \"other.key\"\n[cert.narrow]\ncert = \"narrow.crt\"\nkey = \"narrow.key\"\n";
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), certs));
+    gateway.start(&[]).await;
+    for (name, shown) in [("asks", &other), ("errs", gateway.identity()), ("strays", gateway.identity())] {
+        let facts = gateway.client().handshake(&format!("{name}.home.test")).await.unwrap();
+        assert_eq!(&facts.certificates[0], shown.der(), "{name}");
+    }
+    let told = crate::harness::doorward(gateway.folder().path(), &["docker", "--state", "state"]).await;
+    let words = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("CERT_NAME has no effect: [cert.narrow] does not cover errs.home.test"), "{}", told.said());
+    assert!(words.contains("CERT_NAME is `nowhere`, and the file has no [cert.nowhere]"), "{}", told.said());
+}

@@ -13,7 +13,7 @@ use crate::provider::docker::{Container, Inventory, Verdict};
 
 /// Words whose note is told in another way here, because something is carried after all.
 const CARRIED_HERE: [&str; 8] = [
-    "CERT_NAME has",
+    "CERT_NAME is",
     "LETSENCRYPT_HOST has",
     "ACME_HOST has",
     "LETSENCRYPT_EMAIL has",

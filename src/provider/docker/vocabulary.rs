@@ -17,7 +17,7 @@ const PREFIX: &str = "com.github.nginx-proxy.nginx-proxy.";
 pub const OWN_PREFIX: &str = "doorward.";
 
 /// Words that do something here.
-const CARRIED: [&str; 9] = [
+const CARRIED: [&str; 10] = [
     "VIRTUAL_HOST",
     "VIRTUAL_PORT",
     "VIRTUAL_PATH",
@@ -27,16 +27,16 @@ const CARRIED: [&str; 9] = [
     "NETWORK_ACCESS",
     "HTTPS_METHOD",
     "HSTS",
+    "CERT_NAME",
 ];
 
 /// Words that need nothing here, or something else; and what to say about each.
-const NOT_CARRIED: [(&str, &str); 22] = [
+const NOT_CARRIED: [(&str, &str); 21] = [
     ("VIRTUAL_ROOT", "belongs to FastCGI, which is not spoken; put a web server (Caddy, nginx) into the container"),
     ("EXTERNAL_HTTP_PORT", "the ports are the doors': write `[listen.<name>]` with `http = \":PORT\"`"),
     ("EXTERNAL_HTTPS_PORT", "the ports are the doors': write `[listen.<name>]` with `https = \":PORT\"`"),
     ("NON_GET_REDIRECT", "the redirect to https is always 308, which keeps the method"),
     ("SSL_POLICY", "there is one policy, TLS 1.2 and 1.3 as Mozilla's `intermediate`, and nothing to choose"),
-    ("CERT_NAME", "certificates are chosen by the names they cover; put the files into a `[cert.<id>]`"),
     (
         "TRUST_DEFAULT_CERT",
         "there is no default certificate to trust: each name has one that covers it, or the local CA's",
@@ -256,6 +256,7 @@ fn terms(container: &Container, notes: &mut Vec<String>) -> Terms {
         terms.hsts = None;
         notes.push("HSTS has no effect beside HTTPS_METHOD=noredirect".to_owned());
     }
+    terms.cert = container.setting("CERT_NAME").map(Arc::from);
     if let Some(directive) = container.setting(LOADBALANCE) {
         terms.balance = balance(directive, notes);
     }

@@ -143,6 +143,7 @@ fn route(
         headers: HeadersSpec::default(),
         paths,
         schemes: terms.schemes,
+        cert: terms.cert.clone().filter(|id| config.certs.iter().any(|cert| *cert.id.value == **id)),
     })
 }
 
@@ -231,8 +232,21 @@ fn disagreements(first: &Asking<'_>, other: &Asking<'_>, verdicts: &mut [Verdict
     if first.index == other.index {
         return;
     }
-    let Terms { allow, public: _, hold, max_body, idle, hsts, log_query, tls_name, verify, pin, balance, schemes } =
-        &first.wishes.terms;
+    let Terms {
+        allow,
+        public: _,
+        hold,
+        max_body,
+        idle,
+        hsts,
+        log_query,
+        tls_name,
+        verify,
+        pin,
+        balance,
+        schemes,
+        cert,
+    } = &first.wishes.terms;
     let theirs = &other.wishes.terms;
     let differing = [
         ("hold", *hold != theirs.hold),
@@ -245,6 +259,7 @@ fn disagreements(first: &Asking<'_>, other: &Asking<'_>, verdicts: &mut [Verdict
         ("pin", *pin != theirs.pin),
         ("loadbalance", *balance != theirs.balance),
         ("HTTPS_METHOD", *schemes != theirs.schemes),
+        ("CERT_NAME", *cert != theirs.cert),
     ];
     let (a, b) = (&first.container.name, &other.container.name);
     let differing: Vec<&str> = differing.into_iter().filter(|(_, differs)| *differs).map(|(word, _)| word).collect();
