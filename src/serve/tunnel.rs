@@ -28,6 +28,7 @@ pub fn open(
     upstream: OnUpgrade,
     place: Sender<RequestBody>,
 ) {
+    exchange.connection.activity.tunnels();
     let joined = join(Rc::clone(exchange), Arc::clone(route), client, upstream);
     let task = tokio::task::spawn_local(async move {
         let _place = place;

@@ -17,7 +17,7 @@ pub use connect::{Connected, Protocol, UpstreamError, connect};
 pub use hold::{Hold, HoldError, MOST_HELD};
 pub use member::{Health, Member};
 pub use multiplex::{Multiplexed, Seat, Sendable, http2_fault};
-pub use pool::{Opener, Opening, Pool, Sender, Turn};
+pub use pool::{AtHand, Opener, Opening, Pool, Sender, Turn};
 pub use resolve::follow;
 pub use target::{Failure, Lane, Target, TargetKey, TargetTls, Upstream, UpstreamKey};
 pub use wire::{Wire, poll_write_pieces, with_pieces};
