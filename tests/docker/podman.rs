@@ -90,6 +90,7 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
+        let _ = self.command(&["kill", "--all"]).output();
         let _ = self.command(&["rm", "-f", "-t", "0", "--all", "--depend"]).output();
         self.end_service();
         let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();

@@ -208,6 +208,11 @@ impl Drop for Engine {
             }
         }
         self.stop();
+        // What a container on the host's network leaves mounted would keep the folder.
+        let left = self.folder.at("exec/netns/default");
+        if left.exists() {
+            let _ = Command::new("umount").arg(left).output();
+        }
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
