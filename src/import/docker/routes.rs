@@ -84,7 +84,7 @@ impl<'a> Routes<'a> {
         }
         self.remember_passing(&host, to.iter().chain(paths.iter().filter_map(forwarded)));
         notes.extend(schemes(spec.schemes));
-        let mut admission = self.admission(spec.allow.as_ref(), &mut notes);
+        let mut admission = self.admission(spec.allow.as_ref(), &claimers, &mut notes);
         let beside = self.proxy.beside(&host, stem.as_deref());
         protect(beside, &mut admission, &mut paths, &mut notes);
         for one in &claimers {
@@ -175,7 +175,7 @@ impl<'a> Routes<'a> {
         notes
     }
 
-    fn admission(&self, allow: Option<&AllowSpec>, notes: &mut Vec<Remark>) -> Admission {
+    fn admission(&self, allow: Option<&AllowSpec>, claimers: &[&Container], notes: &mut Vec<Remark>) -> Admission {
         let Some(allow) = allow else { return Admission::Anyone };
         let mut nets = BTreeSet::new();
         for entry in &allow.entries {
@@ -184,7 +184,9 @@ impl<'a> Routes<'a> {
             }
         }
         if nets.is_empty() {
-            notes.push(Remark::new("CLOSED: NETWORK_ACCESS was neither `internal` nor `external`."));
+            if claimers.iter().any(|one| one.setting("NETWORK_ACCESS").is_some()) {
+                notes.push(Remark::new("CLOSED: NETWORK_ACCESS was neither `internal` nor `external`."));
+            }
             return Admission::Nobody;
         }
         match self.proxy.internal() {

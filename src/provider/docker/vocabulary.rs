@@ -85,6 +85,9 @@ const PROXY_WIDE: [(&str, &str); 2] = [
 /// The label that chooses among several containers.
 const LOADBALANCE: &str = "com.github.nginx-proxy.nginx-proxy.loadbalance";
 
+/// The label for certificates of clients.
+const CLIENT_CERTIFICATES: &str = "com.github.nginx-proxy.nginx-proxy.ssl_verify_client";
+
 /// What `VIRTUAL_HOST` may lead to in the worst case: more names than this are a mistake.
 const MOST_SITES: usize = 200;
 
@@ -112,7 +115,7 @@ pub fn is_spoken_by(container: &Container) -> bool {
 pub fn read(container: &Container) -> Result<Wishes, String> {
     let mut notes: Vec<String> = Vec::new();
     for (word, instead) in NOT_CARRIED.iter().chain(&PROXY_WIDE) {
-        if container.setting(word).is_some() {
+        if container.setting(word).is_some() && !asks_for_client_certificates(container, word) {
             notes.push(format!("{word} has no effect: {instead}"));
         }
     }
@@ -256,11 +259,21 @@ fn terms(container: &Container, notes: &mut Vec<String>) -> Terms {
         terms.hsts = None;
         notes.push("HSTS has no effect beside HTTPS_METHOD=noredirect".to_owned());
     }
+    if asks_for_client_certificates(container, CLIENT_CERTIFICATES) {
+        // It was protected, and would not be.
+        terms.allow = Some(Vec::new());
+        notes.push("ssl_verify_client is on, and certificates of clients are not asked for: nobody enters".to_owned());
+    }
     terms.cert = container.setting("CERT_NAME").map(Arc::from);
     if let Some(directive) = container.setting(LOADBALANCE) {
         terms.balance = balance(directive, notes);
     }
     terms
+}
+
+/// Whether a container is for clients with a certificate only.
+fn asks_for_client_certificates(container: &Container, word: &str) -> bool {
+    word == CLIENT_CERTIFICATES && container.setting(word) == Some("on")
 }
 
 /// `max-age` alone: what else stands in the header binds names that are not the container's.

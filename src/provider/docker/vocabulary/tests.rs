@@ -143,3 +143,11 @@ fn a_word_that_nobody_knows_is_told_with_a_guess() {
         assert!(notes[0].starts_with(word) && notes[0].ends_with(guess), "{notes:?}");
     }
 }
+
+#[test]
+fn what_was_for_clients_with_certificates_is_for_nobody() {
+    let label = "com.github.nginx-proxy.nginx-proxy.ssl_verify_client";
+    let wishes = read_with(&[("VIRTUAL_HOST", "a.test"), (label, "on")]).unwrap();
+    assert_eq!((wishes.terms.allow, wishes.notes.len()), (Some(vec![]), 1));
+    assert_eq!(read_with(&[("VIRTUAL_HOST", "a.test"), (label, "optional")]).unwrap().terms.allow, None);
+}
