@@ -124,6 +124,7 @@ impl StandIn {
             }
             let body = match path.rsplit('/').next().unwrap_or_default() {
                 "_ping" => "OK".to_owned(),
+                "events" => String::new(),
                 "networks" => "[]".to_owned(),
                 "json" if path.ends_with("/containers/json") => match facts.nonsense {
                     Some(nonsense) => nonsense.to_owned(),
