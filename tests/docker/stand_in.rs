@@ -219,7 +219,7 @@ async fn an_answer_that_is_none_changes_nothing_and_is_told() {
     assert_eq!(gateway.get("app.home.test/").await.text(), "app", "what was known stays in force");
     // One container that cannot be read is nobody else's loss.
     engine.change(|facts| {
-        facts.containers.push(json!({ "Id": "f".repeat(64), "Name": "/bad", "State": ["no", "state"] }));
+        facts.containers.push(json!({ "Id": "f".repeat(64), "Name": "/bad", "Config": "no table" }));
         facts.nonsense = None;
     });
     engine.add("new", &new);
