@@ -190,7 +190,10 @@ async fn an_engine_that_comes_back_as_another_version_is_followed_again() {
     engine.end_events().await;
     serves(&gateway, "new").await;
     serves(&gateway, "app").await;
-    assert!(engine.has_been_asked("/v1.47/containers/json"));
+    eventually("the engine to be asked in the new version", async || {
+        engine.has_been_asked("/v1.47/containers/json").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
