@@ -17,3 +17,11 @@ pub mod examine;
 /// HTTP/2 frames, as far as they are looked at.
 #[path = "../../src/serve/trailers.rs"]
 pub mod trailers;
+
+/// Heads and chunks of upstreams' answers.
+pub mod http1 {
+    #[path = "../../../src/upstream/http1/chunks.rs"]
+    pub mod chunks;
+    #[path = "../../../src/upstream/http1/head.rs"]
+    pub mod head;
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,29 +16,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::body::RequestBody;
 use super::exchange::{Exchange, On};
 use crate::snapshot::Route;
-use crate::upstream::Sender;
+use crate::upstream::{Connected, Sender};
 
 /// How long the other side may be silent once one side has ended: nothing new is coming, it only has to finish.
 const FINISH: Duration = Duration::from_secs(10);
 
-/// Joins the two sides once both handshakes are done. `place`: what the upstream's side takes up of its connection.
-pub fn open(
-    exchange: &Rc<Exchange>,
-    route: &Arc<Route>,
-    client: OnUpgrade,
-    upstream: OnUpgrade,
-    place: Sender<RequestBody>,
-) {
-    let joined = join(Rc::clone(exchange), Arc::clone(route), client, upstream);
-    let task = tokio::task::spawn_local(async move {
-        let _place = place;
-        joined.await;
-    });
+/// The upstream's side.
+pub enum Far {
+    /// A whole connection, and what was read of it already.
+    Whole(Box<Connected>, Bytes),
+    /// A stream of a shared connection, which lives for as long as somebody has a place on it.
+    Stream(OnUpgrade, Sender<RequestBody>),
+}
+
+/// Joins the two sides once both handshakes are done.
+pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: OnUpgrade, upstream: Far) {
+    let task = tokio::task::spawn_local(join(Rc::clone(exchange), Arc::clone(route), client, upstream));
     exchange.task.replace(Some(task.abort_handle()));
 }
 
-async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upstream: OnUpgrade) {
-    let (client, upstream) = match tokio::try_join!(client, upstream) {
+async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upstream: Far) {
+    let both = match upstream {
+        Far::Whole(stream, read) => client.await.map(|client| (client, End::Whole(stream, read), None)),
+        Far::Stream(stream, place) => tokio::try_join!(client, stream)
+            .map(|(client, stream)| (client, End::Upgraded(TokioIo::new(stream)), Some(place))),
+    };
+    let (client, upstream, _place) = match both {
         Ok(both) => both,
         Err(error) => {
             exchange.detail.replace(Some(format!("the WebSocket did not come about: {error}")));
@@ -48,7 +52,7 @@ async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upst
     exchange.is_complete.set(false);
     let _counted = Counted::new(&exchange, &route);
     let mut client = Side {
-        io: TokioIo::new(client),
+        io: End::Upgraded(TokioIo::new(client)),
         exchange: &exchange,
         route: &route,
         is_client: true,
@@ -56,7 +60,7 @@ async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upst
         is_cut: false,
     };
     let mut upstream = Side {
-        io: TokioIo::new(upstream),
+        io: upstream,
         exchange: &exchange,
         route: &route,
         is_client: false,
@@ -96,9 +100,50 @@ impl Drop for Counted<'_> {
     }
 }
 
+/// One end's bytes.
+enum End {
+    Upgraded(TokioIo<Upgraded>),
+    /// And what was read before.
+    Whole(Box<Connected>, Bytes),
+}
+
+impl End {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            End::Upgraded(io) => Pin::new(io).poll_read(cx, buf),
+            End::Whole(io, read) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
+            End::Whole(_, read) => {
+                buf.put_slice(&read.split_to(buf.remaining().min(read.len())));
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            End::Upgraded(io) => Pin::new(io).poll_write(cx, buf),
+            End::Whole(io, _) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            End::Upgraded(io) => Pin::new(io).poll_flush(cx),
+            End::Whole(io, _) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            End::Upgraded(io) => Pin::new(io).poll_shutdown(cx),
+            End::Whole(io, _) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
+
 /// One side: counted, and every byte a sign of life.
 struct Side<'a> {
-    io: TokioIo<Upgraded>,
+    io: End,
     exchange: &'a Exchange,
     route: &'a Route,
     is_client: bool,
@@ -129,7 +174,7 @@ impl AsyncRead for Side<'_> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let polled = Pin::new(&mut this.io).poll_read(cx, buf);
+        let polled = this.io.poll_read(cx, buf);
         let read = (buf.filled().len() - before) as u64;
         if read > 0 {
             let counter = if this.is_client { &this.exchange.bytes_in } else { &this.exchange.bytes_out };
@@ -155,7 +200,7 @@ impl AsyncWrite for Side<'_> {
             let is_told = this.exchange.is_complete.get();
             return Poll::Ready(if is_told { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(buf.len()) });
         }
-        match Pin::new(&mut this.io).poll_write(cx, buf) {
+        match this.io.poll_write(cx, buf) {
             // A server that throws a client out closes on what it has not read, and its kernel resets what comes after. Its
             // last words are in our kernel by then: they are read before anything ends.
             Poll::Ready(Err(error)) if !this.is_client => {
@@ -171,7 +216,7 @@ impl AsyncWrite for Side<'_> {
         if this.fault.is_some() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut this.io).poll_flush(cx)
+        this.io.poll_flush(cx)
     }
 
     /// Called once the other side has ended: what ends so, ends whole.
@@ -183,6 +228,6 @@ impl AsyncWrite for Side<'_> {
         if this.fault.is_some() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut this.io).poll_shutdown(cx)
+        this.io.poll_shutdown(cx)
     }
 }
