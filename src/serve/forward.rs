@@ -14,6 +14,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
@@ -25,7 +26,7 @@ use super::headers::{self, Outgoing};
 use super::repeat::{can_repeat, copy_for, with_body};
 use super::respond::{self, Audience};
 use super::search::{Found, Search};
-use super::tunnel::{self, Far};
+use super::tunnel::{self, Far, Near};
 use super::websocket::Asked;
 use crate::model::Refusal;
 use crate::snapshot::{Rewrite, Route};
@@ -312,7 +313,15 @@ fn answer(
             }
             sender => Far::Stream(stream, sender),
         };
-        tunnel::open(exchange, route, asked.client, upstream);
+        let client = match asked.stream {
+            Some(stream) => Near::Stream(stream),
+            None => {
+                let (heir, socket) = oneshot::channel();
+                exchange.connection.leave_to(heir);
+                Near::Whole(socket)
+            }
+        };
+        tunnel::open(exchange, route, client, upstream);
         return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
     }
     if exchange.wish.get().is_some_and(|wish| wish.answer()) {

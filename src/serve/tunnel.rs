@@ -12,14 +12,24 @@ use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use super::body::RequestBody;
+use super::client_io::ClientIo;
 use super::exchange::{Exchange, On};
 use crate::snapshot::Route;
 use crate::upstream::{Connected, Sender};
 
 /// How long the other side may be silent once one side has ended: nothing new is coming, it only has to finish.
 const FINISH: Duration = Duration::from_secs(10);
+
+/// The client's side.
+pub enum Near {
+    /// A whole connection, when HTTP has ended on it.
+    Whole(oneshot::Receiver<ClientIo>),
+    /// A stream of an HTTP/2 connection.
+    Stream(OnUpgrade),
+}
 
 /// The upstream's side.
 pub enum Far {
@@ -30,16 +40,31 @@ pub enum Far {
 }
 
 /// Joins the two sides once both handshakes are done.
-pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: OnUpgrade, upstream: Far) {
+pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: Near, upstream: Far) {
     let task = tokio::task::spawn_local(join(Rc::clone(exchange), Arc::clone(route), client, upstream));
     exchange.task.replace(Some(task.abort_handle()));
 }
 
-async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upstream: Far) {
+/// The client's end, when its handshake is done.
+async fn near_end(client: Near) -> Result<End, String> {
+    match client {
+        Near::Whole(socket) => {
+            let socket = socket.await.map_err(|_| "the client is gone".to_owned())?;
+            Ok(End::Client(Box::new(TokioIo::new(socket))))
+        }
+        Near::Stream(stream) => far_end(stream).await,
+    }
+}
+
+async fn far_end(stream: OnUpgrade) -> Result<End, String> {
+    stream.await.map(|stream| End::Upgraded(TokioIo::new(stream))).map_err(|error| error.to_string())
+}
+
+async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: Near, upstream: Far) {
     let both = match upstream {
-        Far::Whole(stream, read) => client.await.map(|client| (client, End::Whole(stream, read), None)),
-        Far::Stream(stream, place) => tokio::try_join!(client, stream)
-            .map(|(client, stream)| (client, End::Upgraded(TokioIo::new(stream)), Some(place))),
+        Far::Whole(stream, read) => near_end(client).await.map(|client| (client, End::Whole(stream, read), None)),
+        Far::Stream(stream, place) => tokio::try_join!(near_end(client), far_end(stream))
+            .map(|(client, upstream)| (client, upstream, Some(place))),
     };
     let (client, upstream, _place) = match both {
         Ok(both) => both,
@@ -52,7 +77,7 @@ async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upst
     exchange.is_complete.set(false);
     let _counted = Counted::new(&exchange, &route);
     let mut client = Side {
-        io: End::Upgraded(TokioIo::new(client)),
+        io: client,
         exchange: &exchange,
         route: &route,
         is_client: true,
@@ -102,6 +127,7 @@ impl Drop for Counted<'_> {
 
 /// One end's bytes.
 enum End {
+    Client(Box<TokioIo<ClientIo>>),
     Upgraded(TokioIo<Upgraded>),
     /// And what was read before.
     Whole(Box<Connected>, Bytes),
@@ -110,6 +136,7 @@ enum End {
 impl End {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
+            End::Client(io) => Pin::new(io).poll_read(cx, buf),
             End::Upgraded(io) => Pin::new(io).poll_read(cx, buf),
             End::Whole(io, read) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
             End::Whole(_, read) => {
@@ -121,6 +148,7 @@ impl End {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self {
+            End::Client(io) => Pin::new(io).poll_write(cx, buf),
             End::Upgraded(io) => Pin::new(io).poll_write(cx, buf),
             End::Whole(io, _) => Pin::new(io).poll_write(cx, buf),
         }
@@ -128,6 +156,7 @@ impl End {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
+            End::Client(io) => Pin::new(io).poll_flush(cx),
             End::Upgraded(io) => Pin::new(io).poll_flush(cx),
             End::Whole(io, _) => Pin::new(io).poll_flush(cx),
         }
@@ -135,6 +164,7 @@ impl End {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
+            End::Client(io) => Pin::new(io).poll_shutdown(cx),
             End::Upgraded(io) => Pin::new(io).poll_shutdown(cx),
             End::Whole(io, _) => Pin::new(io).poll_shutdown(cx),
         }

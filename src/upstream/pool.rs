@@ -20,6 +20,9 @@ use super::multiplex::{Multiplexed, Seat, Sendable};
 /// before it is handed out.
 const KEEP: Duration = Duration::from_secs(60);
 
+/// How long an idle connection keeps its buffer.
+const REST: Duration = Duration::from_secs(1);
+
 /// How many idle connections to one target a core keeps.
 const MOST_IDLE: usize = 256;
 
@@ -121,7 +124,7 @@ impl<B: Sendable> Pool<B> {
 
     /// Keeps a connection whose exchange has ended, if another one may begin on it.
     pub fn put(&self, target: u64, connection: Http1<B>, now: Instant) {
-        if !connection.rest() {
+        if !connection.is_free() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -153,6 +156,8 @@ impl<B: Sendable> Pool<B> {
     pub fn sweep(&self, now: Instant, is_served: impl Fn(u64) -> bool) {
         self.idle.borrow_mut().retain(|&target, list| {
             list.retain(|idle| idle.connection.is_ready() && now.duration_since(idle.since) < KEEP);
+            // The buffer of one that is used again and again stays.
+            list.iter().filter(|idle| now.duration_since(idle.since) >= REST).for_each(|idle| idle.connection.rest());
             !list.is_empty() && is_served(target)
         });
         // Whoever has a place on one keeps it open to the end of the exchange.

@@ -7,6 +7,8 @@
 
 mod chunks;
 mod head;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::cell::RefCell;
@@ -95,12 +97,18 @@ impl<B: Sendable> Http1<B> {
         self.0.try_borrow_mut().is_ok_and(|mut line| line.look().is_ok())
     }
 
-    /// Gives back what an idle connection need not hold. False if it is of no use any more.
-    pub fn rest(&self) -> bool {
-        self.0.try_borrow_mut().is_ok_and(|mut line| {
+    /// Whether another exchange may begin on it, as far as is known here.
+    pub fn is_free(&self) -> bool {
+        self.0.try_borrow().is_ok_and(|line| line.is_free())
+    }
+
+    /// Gives back what a connection need not hold that will not be used soon.
+    pub fn rest(&self) {
+        if let Ok(mut line) = self.0.try_borrow_mut()
+            && line.is_free()
+        {
             line.read = BytesMut::new();
-            line.is_free()
-        })
+        }
     }
 
     /// Sends a request, and reads the answer's head. `told`: of interim answers.
