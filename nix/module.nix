@@ -115,6 +115,8 @@ in
       after = [ "network-online.target" ];
       wants = [ "network-online.target" ];
       wantedBy = [ "multi-user.target" ];
+      # Never given up: a file that is mended, an address that comes late, are found the second they are there.
+      startLimitIntervalSec = 0;
       # A new file or a new program is put in force by a reload; the unit itself changes only with these options.
       reloadTriggers = [
         checked
@@ -132,6 +134,7 @@ in
         Restart = "on-failure";
         RestartSec = 1;
         RestartPreventExitStatus = 2;
+        TimeoutStartSec = 90;
         TimeoutStopSec = 60;
         LimitNOFILE = 1048576;
         User = "doorward";
@@ -139,6 +142,7 @@ in
         StateDirectory = "doorward";
         StateDirectoryMode = "0700";
         RuntimeDirectory = "doorward";
+        RuntimeDirectoryMode = "0755";
         SupplementaryGroups = cfg.groups;
         ReadWritePaths = cfg.exportFolders;
         LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;

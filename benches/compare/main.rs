@@ -3,9 +3,11 @@
 //! talks to loopback only, and ends what it started.
 
 mod exchange;
+mod instructions;
 mod load;
 mod measure;
 mod origin;
+mod ours;
 mod paced;
 mod peers;
 mod plot;
@@ -23,7 +25,7 @@ use std::{fs, thread};
 use clap::{Parser, Subcommand};
 
 use measure::Bench;
-use peers::{PEERS, Peer, Serving};
+use peers::{PEERS, Peer, Serving, Shape};
 use report::{Report, Samples};
 use rows::{Measure, ROWS, Row};
 
@@ -87,6 +89,12 @@ enum Part {
     /// One of our own loads.
     #[command(hide = true)]
     Load(load::Order),
+    /// Instructions of one request, counted by callgrind: the same on every machine, whatever else it does.
+    Instructions {
+        /// Fail if one is above its bound.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -94,6 +102,7 @@ fn main() -> ExitCode {
     let result = match &arguments.part {
         Some(Part::Origin { port, log_port }) => origin::run(*port, *log_port),
         Some(Part::Load(order)) => load::run(order.clone()),
+        Some(Part::Instructions { check }) => instructions::run(&arguments, *check),
         // A test runner asks every target what it holds; nobody wants minutes of load for that.
         None if !arguments.bench && !arguments.list => Ok(()),
         None => compare(&arguments),
@@ -143,7 +152,7 @@ fn measure_all(
 ) -> Result<Samples, Failure> {
     let mut serving: HashMap<Peer, Serving> = HashMap::new();
     for (peer, program) in found {
-        let started = Serving::start(*peer, program, &bench.ground)?;
+        let started = Serving::start(*peer, program, &bench.ground, &Shape::single(bench.ground.core))?;
         bench.check(&started).map_err(|error| format!("{} answers wrongly: {error}", peer.name()))?;
         println!("{} serves and answers rightly", peer.name());
         serving.insert(*peer, started);
@@ -157,8 +166,12 @@ fn measure_all(
         for round in 0..rounds {
             for at in 0..found.len() {
                 let Some((peer, program)) = found.get((at + round) % found.len()) else { continue };
-                let result = if matches!(row.measure, Measure::Memory { .. }) {
-                    Serving::start(*peer, program, &bench.ground).and_then(|mut fresh| bench.sample(row, &mut fresh))
+                if row.measure.is_ours() && *peer != Peer::Doorward {
+                    continue;
+                }
+                let result = if row.measure.is_fresh() {
+                    Serving::start(*peer, program, &bench.ground, &bench.shape(row))
+                        .and_then(|mut fresh| bench.sample(row, &mut fresh))
                 } else {
                     let Some(serving) = serving.get_mut(peer) else { continue };
                     bench.sample(row, serving)

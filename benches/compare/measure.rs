@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use crate::load::{Kind, Outcome};
-use crate::peers::{Ground, Serving, free_ports};
+use crate::peers::{Ground, Serving, Shape, free_ports};
 use crate::process::{Cpu, Process, pinned};
 use crate::rows::{Count, Load, Measure, Row, SMALL_OVER_TLS};
-use crate::{Failure, HOST, tools};
+use crate::{Failure, HOST, ours, tools};
 
 /// One figure and what stands behind it.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -81,6 +81,11 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// What the origin has counted so far.
+    pub fn counted(&mut self, count: Count) -> Result<f64, Failure> {
+        self.origin.count(count)
+    }
+
     /// Looks at everything that a proxy answers, once.
     pub fn check(&self, serving: &Serving) -> Result<(), Failure> {
         let child = self.own(Kind::Check, serving, &[])?.stdout(Stdio::piped()).spawn()?;
@@ -94,6 +99,20 @@ impl Bench {
             Measure::Cpu { load, count, per, scale } => self.cpu(load, count, per, scale, serving),
             Measure::Memory { connections } => self.memory(connections, serving),
             Measure::Latency { connections, share } => self.latency(connections, share, serving),
+            Measure::Reloads { connections, rate, routes } => ours::reloads(self, connections, rate, routes, serving),
+            Measure::TwoCores => ours::two_cores(self, serving),
+        }
+    }
+
+    /// What a proxy gets of the machine for a row.
+    pub fn shape(&self, row: &Row) -> Shape {
+        let both = format!("{},{}", self.ground.core, self.load_core);
+        match row.measure {
+            Measure::Reloads { routes, .. } => {
+                Shape { cores: both, more: ours::routes(routes, 0), ..Shape::single(self.ground.core) }
+            }
+            Measure::TwoCores => Shape { cores: both, workers: 2, ..Shape::single(self.ground.core) },
+            _ => Shape::single(self.ground.core),
         }
     }
 
@@ -199,12 +218,8 @@ impl Bench {
     fn latency(&mut self, connections: usize, share: f64, serving: &mut Serving) -> Result<Sample, Failure> {
         let capacity = self.nginx_capacity.ok_or("nginx's capacity is not known")?;
         let rate = capacity * share;
-        let (connections, seconds, rate_word) =
-            (connections.to_string(), (self.seconds + 1).to_string(), format!("{rate:.0}"));
-        let words = ["--connections", &connections, "--seconds", &seconds, "--rate", &rate_word];
-        let child = self.own(Kind::Paced, serving, &words)?.stdout(Stdio::piped()).spawn()?;
         let (began, cpu) = (Instant::now(), serving.process.cpu());
-        let outcome = finish_own(child)?;
+        let outcome = self.paced(connections, rate, serving)?;
         let cpu = serving.process.cpu().since(cpu);
         let [p50, p90, p99, p999] = outcome.latency_us.ok_or("no request of the window was answered")?;
         let late = outcome.generator_late_us.unwrap_or(f64::NAN);
@@ -218,6 +233,14 @@ impl Bench {
                 "at {rate:.0}/s: p50 {p50:.0}, p90 {p90:.0}, p99.9 {p999:.0} µs; generator late by {late:.0} µs (p99)"
             )),
         })
+    }
+
+    /// Requests at a fixed mean rate, for a second more than a window.
+    pub fn paced(&self, connections: usize, rate: f64, serving: &Serving) -> Result<Outcome, Failure> {
+        let (connections, seconds, rate) =
+            (connections.to_string(), (self.seconds + 1).to_string(), format!("{rate:.0}"));
+        let words = ["--connections", &connections, "--seconds", &seconds, "--rate", &rate];
+        finish_own(self.own(Kind::Paced, serving, &words)?.stdout(Stdio::piped()).spawn()?)
     }
 
     fn own(&self, kind: Kind, serving: &Serving, more: &[&str]) -> Result<std::process::Command, Failure> {

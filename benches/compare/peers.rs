@@ -82,12 +82,13 @@ impl Peer {
         line.trim_start_matches("nginx version: ").split(" - ").next().unwrap_or_default().to_owned()
     }
 
-    fn arguments(self, config: &Path, dir: &Path) -> Vec<String> {
+    fn arguments(self, config: &Path, dir: &Path, shape: &Shape) -> Vec<String> {
         let config = config.display().to_string();
         let words: Vec<String> = match self {
             Peer::Doorward => {
                 let state = dir.join("doorward-state").display().to_string();
-                ["run", "--config", &config, "--state", &state, "--workers", "1"].map(str::to_owned).to_vec()
+                let workers = shape.workers.to_string();
+                ["run", "--config", &config, "--state", &state, "--workers", &workers].map(str::to_owned).to_vec()
             }
             Peer::Nginx => ["-c", &config, "-e", "stderr"].map(str::to_owned).to_vec(),
             Peer::Haproxy => ["-db", "-f", &config].map(str::to_owned).to_vec(),
@@ -120,7 +121,7 @@ impl Ground {
 
     /// Makes the P-256 certificate that all of them serve.
     pub fn mint(&self) -> Result<(), Failure> {
-        let pair = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
+        let pair = rcgen::generate_simple_self_signed([HOST.to_owned(), "*.bench.test".to_owned()])?;
         let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
         fs::write(self.cert(), &cert)?;
         fs::write(self.dir.join("key.pem"), &key)?;
@@ -129,10 +130,34 @@ impl Ground {
     }
 }
 
+/// How much of the machine a proxy is given, and how much it has to know.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Its cores, as `taskset -c` reads them.
+    pub cores: String,
+    /// Threads that serve; of Doorward only.
+    pub workers: usize,
+    /// More text for the end of its configuration.
+    pub more: String,
+    /// A program that runs it, with its words.
+    pub under: Vec<String>,
+}
+
+impl Shape {
+    /// One core, nothing else: what all rows but our own questions measure.
+    pub fn single(core: usize) -> Shape {
+        Shape { cores: core.to_string(), workers: 1, more: String::new(), under: Vec::new() }
+    }
+}
+
 /// A proxy that serves.
 pub struct Serving {
     /// Its processes.
     pub process: Process,
+    /// Its program.
+    pub program: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
     /// HTTP/1.1 in the clear.
     pub clear: SocketAddr,
     /// HTTP/1.1 and HTTP/2 over TLS.
@@ -140,8 +165,8 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Writes the configuration, starts the proxy on its core and waits until both ports answer.
-    pub fn start(peer: Peer, program: &Path, ground: &Ground) -> Result<Serving, Failure> {
+    /// Writes the configuration, starts the proxy on its cores and waits until both ports answer.
+    pub fn start(peer: Peer, program: &Path, ground: &Ground, shape: &Shape) -> Result<Serving, Failure> {
         let [clear, tls, metrics] = free_ports()?;
         let (file, template) = peer.template();
         let path = |name: &str| ground.dir.join(name).display().to_string();
@@ -163,14 +188,18 @@ impl Serving {
             ("@TLS@", tls.to_string()),
             ("@METRICS@", metrics.to_string()),
         ];
-        let text = words.iter().fold(template.to_owned(), |text, (word, value)| text.replace(word, value));
+        let text =
+            words.iter().fold(template.to_owned(), |text, (word, value)| text.replace(word, value)) + &shape.more;
         let config = dir.join(file);
         fs::write(&config, text)?;
-        let arguments = peer.arguments(&config, &dir);
-        let process = Process::start(peer.name(), ground.core, &dir, program, &arguments)?;
+        let mut words = shape.under.clone();
+        words.push(program.display().to_string());
+        words.extend(peer.arguments(&config, &dir, shape));
+        let (first, arguments) = words.split_first().ok_or("no program to start")?;
+        let process = Process::start(peer.name(), &shape.cores, &dir, Path::new(first), arguments)?;
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        let mut serving = Serving { process, clear: at(clear), tls: at(tls) };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut serving = Serving { process, program: program.to_owned(), config, clear: at(clear), tls: at(tls) };
+        let deadline = Instant::now() + Duration::from_secs(60);
         while [serving.clear, serving.tls].iter().any(|address| TcpStream::connect(address).is_err()) {
             if Instant::now() > deadline || !serving.process.is_running() {
                 let said = fs::read_to_string(dir.join(format!("{}.stderr", peer.name()))).unwrap_or_default();

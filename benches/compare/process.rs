@@ -39,9 +39,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` on core `core`. Its standard output and error go to files in `dir` named after `name`.
-    pub fn start(name: &str, core: usize, dir: &Path, program: &Path, args: &[String]) -> io::Result<Process> {
-        let child = pinned(core, program, args)
+    /// Starts `program` on some cores (a list as `taskset -c` reads it). Its standard output and error go to files in `dir` named after `name`.
+    pub fn start(name: &str, cores: &str, dir: &Path, program: &Path, args: &[String]) -> io::Result<Process> {
+        let child = pinned(cores, program, args)
             .stdin(Stdio::null())
             .stdout(File::create(dir.join(format!("{name}.stdout")))?)
             .stderr(File::create(dir.join(format!("{name}.stderr")))?)
@@ -64,11 +64,9 @@ impl Process {
         let mut sum = Cpu::default();
         for pid in self.family() {
             let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-            let fields = fields_behind_name(&stat);
-            let field = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-            // utime, stime are fields 14 and 15 of proc(5); the name was the second.
-            sum.user += field(11) * TICK_US;
-            sum.system += field(12) * TICK_US;
+            let Cpu { user, system } = cpu_of(&stat);
+            sum.user += user;
+            sum.system += system;
         }
         sum
     }
@@ -82,6 +80,18 @@ impl Process {
             sum += line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0);
         }
         sum
+    }
+
+    /// Its threads: id, name, CPU time.
+    pub fn threads(&self) -> Vec<(u32, String, Cpu)> {
+        let entries = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| {
+                let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+                let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+                Some((entry.file_name().to_str()?.parse().ok()?, name.trim().to_owned(), cpu_of(&stat)))
+            })
+            .collect()
     }
 
     /// The process and all its descendants.
@@ -127,10 +137,10 @@ impl Drop for Process {
     }
 }
 
-/// A command that will run `program` on one core only. `taskset` becomes the program, so the process id is the same.
-pub fn pinned(core: usize, program: &Path, args: &[String]) -> Command {
+/// A command that will run `program` on these cores only. `taskset` becomes the program, so the process id is the same.
+pub fn pinned(cores: impl ToString, program: &Path, args: &[String]) -> Command {
     let mut command = Command::new("taskset");
-    command.arg("-c").arg(core.to_string()).arg(program).args(args);
+    command.arg("-c").arg(cores.to_string()).arg(program).args(args);
     command
 }
 
@@ -146,6 +156,14 @@ fn signal(pid: u32, signal: Signal) {
         // A process that has just ended by itself is what we wanted.
         let _ = kill_process(pid, signal);
     }
+}
+
+/// The CPU time in a `stat` of a process or thread.
+fn cpu_of(stat: &str) -> Cpu {
+    let fields = fields_behind_name(stat);
+    let field = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    // utime, stime are fields 14 and 15 of proc(5); the name was the second.
+    Cpu { user: field(11) * TICK_US, system: field(12) * TICK_US }
 }
 
 /// The fields of `/proc/PID/stat` behind the name, which may itself hold spaces and brackets: state first.

@@ -72,6 +72,29 @@ pub enum Measure {
         /// The share.
         share: f64,
     },
+    /// 99th percentile of latency while the file is reloaded every second, as a ratio to the same without; ours alone.
+    Reloads {
+        /// Connections.
+        connections: usize,
+        /// Requests a second.
+        rate: f64,
+        /// Routes of the file.
+        routes: usize,
+    },
+    /// How evenly two workers on two cores share two heavy connections: CPU of the busier by that of the other; ours alone.
+    TwoCores,
+}
+
+impl Measure {
+    /// Whether each sample needs a proxy that nobody has used yet.
+    pub fn is_fresh(self) -> bool {
+        matches!(self, Measure::Memory { .. } | Measure::Reloads { .. } | Measure::TwoCores)
+    }
+
+    /// Whether it is a question to ourselves only.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Measure::Reloads { .. } | Measure::TwoCores)
+    }
 }
 
 /// One row of the table.
@@ -194,5 +217,17 @@ pub const ROWS: &[Row] = &[
         title: "p99 latency, HTTP/1.1 TLS 1.3, at 70 % of nginx's capacity",
         unit: "µs",
         measure: Measure::Latency { connections: 64, share: 0.7 },
+    },
+    Row {
+        id: "reloads",
+        title: "p99 latency with 10,000 routes reloaded each second",
+        unit: "by its own without",
+        measure: Measure::Reloads { connections: 16, rate: 2500.0, routes: 10_000 },
+    },
+    Row {
+        id: "two-cores",
+        title: "two 10 MiB downloads, two workers: the busier by the other",
+        unit: "CPU by CPU",
+        measure: Measure::TwoCores,
     },
 ];

@@ -24,7 +24,7 @@ pub fn prepare(dir: &Path) -> Result<(), Failure> {
 
 /// `wrk` against `address`.
 pub fn wrk(
-    core: usize,
+    core: impl ToString,
     dir: &Path,
     address: SocketAddr,
     tls: bool,
@@ -64,6 +64,29 @@ pub fn h2load(
         &format!("https://{HOST}{path}"),
     ];
     Ok(pinned(core, &find("h2load").ok_or("h2load is not installed")?, &words.map(str::to_owned)))
+}
+
+/// `h2load` with so many requests, one after the other on one connection.
+pub fn h2load_some(
+    core: usize,
+    address: SocketAddr,
+    tls: bool,
+    http2: bool,
+    requests: u32,
+) -> Result<Command, Failure> {
+    let scheme = if tls { "https" } else { "http" };
+    let mut words = vec![
+        "-t1".to_owned(),
+        "-c1".to_owned(),
+        "-m1".to_owned(),
+        format!("-n{requests}"),
+        format!("--connect-to={address}"),
+        format!("{scheme}://{HOST}/1k"),
+    ];
+    if !http2 {
+        words.insert(0, "--h1".to_owned());
+    }
+    Ok(pinned(core, &find("h2load").ok_or("h2load is not installed")?, &words))
 }
 
 /// Waits for `wrk` and reads what `wrk.lua` printed: requests, then five kinds of error.

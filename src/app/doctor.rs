@@ -1,6 +1,8 @@
 //! `doorward doctor`: what a person would check by hand on the machine that is to serve, each finding with its mend. It asks
 //! the network, with short limits; it changes nothing, and what it cannot find out it says.
 
+mod clock;
+mod holder;
 mod network;
 mod rights;
 mod unit;
@@ -29,7 +31,8 @@ pub enum Health {
 /// One thing that was looked at.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Finding {
-    /// What kind of thing: `file`, `ports`, `rights`, `dns`, `token`, `time`, `descriptors`, `upstreams`, `tunnel`.
+    /// What kind of thing: `file`, `ports`, `rights`, `descriptors`, `time`, `dns`, `upstreams`, `containers`, `mail`, `token`,
+    /// `tunnel`.
     pub topic: &'static str,
     /// How it stands.
     pub health: Health,
@@ -76,7 +79,6 @@ pub fn examine(path: &Path, state: &Path, served: &[String]) -> Findings {
     findings.extend(rights::ports(&config, served));
     findings.extend(rights::files(&config, state));
     findings.extend(rights::descriptors());
-    findings.extend(rights::clock());
     findings.extend(network::examine(&config, state));
     findings.extend(tunnel(&config));
     Findings { findings }
@@ -85,26 +87,34 @@ pub fn examine(path: &Path, state: &Path, served: &[String]) -> Findings {
 /// Request bodies that Cloudflare takes on its free and pro plans. Bytes.
 const CLOUDFLARE_BODY: u64 = 100_000_000;
 
+/// What mends an upload that ends at Cloudflare.
+const SMALLER: &str = "upload from home through the local name, or in chunks (Nextcloud: max_chunk_size below 100 MB)";
+
 /// Names behind the tunnel take no larger upload than Cloudflare does, whatever the file says.
 fn tunnel(config: &Config) -> Vec<Finding> {
     if !config.doors.iter().any(|door| door.trust == config::TrustSpec::Cloudflared) {
         return Vec::new();
     }
-    let larger: Vec<&str> = config
-        .routes
-        .iter()
-        .filter(|route| !route.public.is_empty() && route.max_body.is_some_and(|most| most > CLOUDFLARE_BODY))
-        .flat_map(|route| route.public.iter().map(|name| name.value.as_str()))
-        .collect();
-    if larger.is_empty() {
-        return Vec::new();
+    let names_where = |is_meant: fn(Option<u64>) -> bool| -> Vec<&str> {
+        let routes = config.routes.iter().filter(|route| route.to.is_some() && is_meant(route.max_body));
+        routes.flat_map(|route| route.public.iter().map(|name| name.value.as_str())).collect()
+    };
+    let mut findings = Vec::new();
+    let larger = names_where(|most| most.is_some_and(|most| most > CLOUDFLARE_BODY));
+    if !larger.is_empty() {
+        let larger = larger.join(", ");
+        let said = format!(
+            "Cloudflare ends uploads above 100 MB (free and pro plans), though `max_body` allows more: {larger}"
+        );
+        findings.push(Finding::warning("tunnel", said, SMALLER));
     }
-    let said = format!(
-        "behind the tunnel Cloudflare ends uploads above 100 MB (free and pro plans), though `max_body` allows more: {}",
-        larger.join(", ")
-    );
-    let mend = "upload from home through the local name, or in chunks (Nextcloud: max_chunk_size below 100 MB)";
-    vec![Finding::warning("tunnel", said, mend)]
+    let unsaid = names_where(|most| most.is_none());
+    if !unsaid.is_empty() {
+        let unsaid = unsaid.join(", ");
+        let said = format!("uploads above 100 MB end at Cloudflare (free and pro plans): {unsaid}");
+        findings.push(Finding { mend: SMALLER.to_owned(), ..Finding::good("tunnel", said) });
+    }
+    findings
 }
 
 impl Findings {
@@ -151,14 +161,11 @@ mod tests {
     fn uploads_that_cloudflare_would_end_are_named() {
         let file = "domain = \"home.test\"\nallow = [\"anyone\"]\n[listen.t]\nhttp = \"127.0.0.1:8080\"\nnames = \"public\"\n\
                     trust = \"cloudflared\"\n[routes]\nfiles = { to = \"http://127.0.0.1:1\", public = \"f.example.com\", max_body = \"10G\" }\n\
+                    any = { to = \"http://127.0.0.1:1\", public = \"any.example.com\" }\n\
                     small = { to = \"http://127.0.0.1:1\", public = \"s.example.com\", max_body = \"50M\" }\n";
         let found = tunnel(&of(file));
-        assert_eq!(found.len(), 1);
-        assert!(
-            found[0].said.contains("f.example.com") && !found[0].said.contains("s.example.com"),
-            "{}",
-            found[0].said
-        );
+        let said: Vec<_> = found.iter().map(|found| (found.health, found.said.rsplit(": ").next().unwrap())).collect();
+        assert_eq!(said, [(Health::Warning, "f.example.com"), (Health::Good, "any.example.com")]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) fn doctor(words: DoctorWords, screen: &mut Screen) -> ExitCode {
     let sockets = places::sockets(live.socket, live.state.clone(), &path);
     let served = sockets.iter().find_map(|socket| admin::ask(socket, &Command::Status, PATIENCE).ok());
     let served = served.map(|answer| addresses(&answer.json)).unwrap_or_default();
-    let findings = app::examine(&path, &places::state_folder(live.state, &path), &served);
+    let findings = app::examine(&path, &places::state_folder_of_the_service(live.state, &path), &served);
     if live.json {
         screen.line(json!(findings));
     } else {

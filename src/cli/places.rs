@@ -13,6 +13,9 @@ use crate::admin;
 /// The file of an installed Doorward.
 const SYSTEM_FILE: &str = "/etc/doorward/routes.toml";
 
+/// Its state folder.
+const SYSTEM_STATE: &str = "/var/lib/doorward";
+
 /// `--config`, else `routes.toml` here, else the installed one.
 pub(super) fn routes_file(asked: Option<PathBuf>) -> PathBuf {
     let here = PathBuf::from("routes.toml");
@@ -36,6 +39,15 @@ pub(super) fn state_folder(asked: Option<PathBuf>, routes: &Path) -> PathBuf {
     asked.or_else(|| first_folder(std::env::var_os("STATE_DIRECTORY"))).unwrap_or_else(|| beside(routes))
 }
 
+/// The folder that the service of this file has, where nobody names one: of the installed file, the installed one.
+pub(super) fn state_folder_of_the_service(asked: Option<PathBuf>, routes: &Path) -> PathBuf {
+    let installed = Path::new(SYSTEM_STATE);
+    if asked.is_none() && routes == Path::new(SYSTEM_FILE) && installed.exists() {
+        return installed.to_owned();
+    }
+    state_folder(asked, routes)
+}
+
 /// Makes the state folder where it is missing, open to its owner only (0700).
 pub(super) fn make_state_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
@@ -53,7 +65,7 @@ pub(super) fn sockets(socket: Option<PathBuf>, state: Option<PathBuf>, routes: &
     let mut places = vec![admin::socket_path(runtime.as_deref(), &state), admin::socket_path(None, &state)];
     if !is_told {
         // `certs` here is a demo's that was started where no file is.
-        let usual = ["certs", "/run/doorward", "/var/lib/doorward"];
+        let usual = ["certs", "/run/doorward", SYSTEM_STATE];
         places.extend(usual.map(|folder| Path::new(folder).join("admin.sock")));
     }
     let mut seen = HashSet::new();

@@ -152,7 +152,8 @@ impl ClientBody {
                 if let Some(trailers) = frame.trailers_mut() {
                     clean_trailers(trailers);
                     exchange.body_is_done();
-                } else if self.inner.is_end_stream() {
+                } else if self.inner.is_end_stream() || self.inner.size_hint().exact() == Some(0) {
+                    // All that it said it would send; the end of an HTTP/2 stream may come in a frame of its own.
                     exchange.body_is_done();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -198,6 +199,16 @@ impl ResponseBody {
         let mut body = ResponseBody { kind: Kind::Upstream(inner, Some(lease)), exchange: Rc::clone(exchange) };
         body.finish_if_ended();
         body
+    }
+
+    /// Whether it outruns its request: the client's HTTP/2 stream is still open on its side.
+    pub fn is_early(&self) -> bool {
+        !self.exchange.is_http1() && !self.exchange.upload.is_done.get()
+    }
+
+    /// Asks to be polled again once the request has ended.
+    pub fn wake_when_request_ends(&self, cx: &Context<'_>) {
+        self.exchange.upload.ending.replace(Some(cx.waker().clone()));
     }
 
     /// Gives the connection back once nothing more will come on it for this exchange.

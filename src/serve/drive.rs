@@ -21,6 +21,7 @@ use super::body::ResponseBody;
 use super::client_io::{ClientIo, Phase};
 use super::connection::{Connection, Registered};
 use super::core::Core;
+use super::early::LastWord;
 use super::exchange::Exchange;
 use super::forward::forward;
 use super::garbage;
@@ -231,7 +232,7 @@ struct Gateway {
 }
 
 impl Service<Request<Incoming>> for Gateway {
-    type Response = Response<ResponseBody>;
+    type Response = Response<LastWord>;
     type Error = Infallible;
     type Future = Answering;
 
@@ -264,14 +265,14 @@ pub enum Answering {
 }
 
 impl Future for Answering {
-    type Output = Result<Response<ResponseBody>, Infallible>;
+    type Output = Result<Response<LastWord>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Answering::Now(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Answering::Now(response) => response.take().map_or(Poll::Pending, |now| Poll::Ready(Ok(LastWord::of(now)))),
             Answering::Later(answer, connection) => answer.as_mut().poll(cx).map(|mut response| {
                 connection.mark_last(&mut response);
-                Ok(response)
+                Ok(LastWord::of(response))
             }),
         }
     }

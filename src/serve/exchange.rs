@@ -116,6 +116,7 @@ impl Exchange {
         });
         exchange.key.set(core.enter(Rc::downgrade(&exchange)));
         connection.stream_began();
+        exchange.upload.is_done.set(request.body().is_end_stream());
         connection.owe(exchange.is_http1() && !request.body().is_end_stream());
         exchange
     }
@@ -229,6 +230,9 @@ impl Exchange {
     /// The request's body was read to its end, or there is none.
     pub fn body_is_done(&self) {
         self.upload.is_done.set(true);
+        if let Some(waker) = self.upload.ending.take() {
+            waker.wake();
+        }
         self.connection.owe(false);
     }
 
@@ -355,6 +359,8 @@ pub struct Upload {
     conversation: Cell<Option<Duration>>,
     /// Whether the body was read to its end, or there is none.
     pub is_done: Cell<bool>,
+    /// Whoever is to be woken then.
+    pub ending: RefCell<Option<Waker>>,
     waker: RefCell<Option<Waker>>,
 }
 

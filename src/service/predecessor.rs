@@ -18,7 +18,7 @@ use super::lock::StateLock;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long it may take to tell its supervisor; this one serves meanwhile.
-const RELEASE: Duration = Duration::from_secs(5);
+const RELEASE: Duration = Duration::from_secs(60);
 
 /// Descriptors that are taken at most.
 const MOST_DESCRIPTORS: usize = 1024;

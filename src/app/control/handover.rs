@@ -175,7 +175,14 @@ impl Control {
     async fn take_leave(&mut self, successor: Successor) -> Answer {
         let (process, version) = successor.who();
         let version = version.to_owned();
-        self.supervisor.main_process_is(process);
+        let supervisor = self.supervisor.clone();
+        let told = tokio::task::spawn_blocking(move || supervisor.main_process_is(process)).await;
+        if !told.unwrap_or(false) {
+            tracing::error!(
+                process,
+                "the supervisor does not know that another process serves; start the service anew"
+            );
+        }
         self.supervisor.fall_silent();
         self.metrics_door = None;
         self.sockets.clear();

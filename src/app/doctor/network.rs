@@ -1,16 +1,16 @@
-//! What the network around says: whether the names lead here, whether upstreams can be reached, and what the DNS credentials
-//! may do. Everything at once, each within a few seconds; nothing is sent to an upstream but a connection that is closed again.
+//! What the network around says: whether the names lead here, whether upstreams, the container engine and the mail relay can
+//! be reached, and what the DNS credentials may do; and the clock, which is asked for at the same time. Everything at once, each within a few seconds; nothing is sent to an upstream but a connection that is closed again.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Finding;
+use super::{Finding, clock};
 use crate::acme;
 use crate::config::{CertSource, Config};
 use crate::model::{EndpointHost, HostPattern};
@@ -31,8 +31,9 @@ pub(super) fn examine(config: &Config, state: &Path) -> Vec<Finding> {
         Err(error) => return vec![Finding::fault("dns", format!("nothing can be asked: {error}"), "see `ulimit -a`")],
     };
     let findings = runtime.block_on(async {
-        let (names, upstreams, tokens) = tokio::join!(names(config), upstreams(config), tokens(config, state));
-        [names, upstreams, tokens].concat()
+        let (clock, names, upstreams, around, tokens) =
+            tokio::join!(clock::examine(), names(config), upstreams(config), around(config), tokens(config, state));
+        [clock, names, upstreams, around, tokens].concat()
     });
     // A lookup that hangs is not waited for.
     runtime.shutdown_background();
@@ -111,16 +112,9 @@ async fn upstreams(config: &Config) -> Vec<Finding> {
         }
         asked.push(place.clone());
         tries.spawn(async move {
-            let connected = timeout(PATIENCE, async {
-                match &endpoint.host {
-                    EndpointHost::Ip(address) => TcpStream::connect((*address, endpoint.port)).await,
-                    EndpointHost::Name(name) => TcpStream::connect((name.as_str(), endpoint.port)).await,
-                }
-            });
-            let fault = match connected.await {
-                Ok(Ok(_)) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+            let fault = match &endpoint.host {
+                EndpointHost::Ip(address) => reach(TcpStream::connect((*address, endpoint.port))).await.err(),
+                EndpointHost::Name(name) => reach(TcpStream::connect((name.as_str(), endpoint.port))).await.err(),
             };
             (place, fault)
         });
@@ -133,10 +127,47 @@ async fn upstreams(config: &Config) -> Vec<Finding> {
         }
     }
     faults.sort_by(|one, two| one.said.cmp(&two.said));
-    if faults.is_empty() {
+    if faults.is_empty() && !asked.is_empty() {
         faults.push(Finding::good("upstreams", format!("all {} take connections", asked.len())));
     }
     faults
+}
+
+/// Whether the container engine and the mail relay take a connection, where the file has them.
+async fn around(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(docker) = &config.docker {
+        let place = &docker.socket.value;
+        let tried = match place.strip_prefix("tcp://") {
+            Some(address) => reach(TcpStream::connect(address)).await,
+            None => reach(UnixStream::connect(place)).await,
+        };
+        findings.push(match tried {
+            Ok(()) => Finding::good("containers", format!("{place} takes connections")),
+            Err(why) => Finding::warning(
+                "containers",
+                format!("{place}: {why}"),
+                "start the engine; the unit may need its group (`doorward doctor --unit`), or name a socket proxy",
+            ),
+        });
+    }
+    if let Some(mail) = &config.mail {
+        let relay = &mail.relay.value;
+        findings.push(match reach(TcpStream::connect(relay)).await {
+            Ok(()) => Finding::good("mail", format!("{relay} takes connections")),
+            Err(why) => Finding::warning("mail", format!("{relay}: {why}"), "start the relay, or mend its address"),
+        });
+    }
+    findings
+}
+
+/// Whether a connection comes about, or why not.
+async fn reach<T>(connecting: impl Future<Output = std::io::Result<T>>) -> Result<(), String> {
+    match timeout(PATIENCE, connecting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
 }
 
 /// What the credentials of each certificate may do.

@@ -1,23 +1,20 @@
-//! What this machine lets a Doorward do: ports, files, the state folder, descriptors; and whether its clock can be right.
+//! What this machine lets a Doorward do: ports, files, the state folder, descriptors.
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
+use super::holder::holder_of;
 use crate::config::{CertSource, ChallengeSpec, Config};
 use crate::serve::bind;
 
 /// Descriptors that a house with tunnels and downloads should not have to count.
 const ENOUGH: u64 = 8192;
-
-/// How far back a clock may stand behind the files of its own machine.
-const BEHIND: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether every address can be listened on, or is by a Doorward that runs.
 pub(super) fn ports(config: &Config, served: &[String]) -> Vec<Finding> {
@@ -46,9 +43,14 @@ fn port(address: SocketAddr, what: &str) -> Option<Finding> {
     let said = format!("{address} ({what}): {error}");
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let mend =
-                format!("`ss -ltnp 'sport = :{}'` shows who has it; end that, or write another port", address.port());
-            Finding::fault("ports", said, mend)
+            let Some(holder) = holder_of(address) else {
+                let port = address.port();
+                let mend = format!("`ss -ltnp 'sport = :{port}'` shows who has it; end that, or write another port");
+                return Some(Finding::fault("ports", said, mend));
+            };
+            let stop =
+                holder.unit.as_ref().map_or_else(|| "end that".to_owned(), |unit| format!("`systemctl stop {unit}`"));
+            Finding::fault("ports", format!("{said}: by {holder}"), format!("{stop}, or write another port"))
         }
         io::ErrorKind::PermissionDenied => Finding::warning(
             "ports",
@@ -116,6 +118,7 @@ fn secrets(config: &Config) -> Vec<PathBuf> {
             }
         }
     }
+    paths.extend(config.docker.iter().filter_map(|docker| docker.key.as_ref()).map(|key| key.value.clone()));
     paths.sort();
     paths.dedup();
     paths
@@ -135,23 +138,6 @@ pub(super) fn descriptors() -> Vec<Finding> {
     }]
 }
 
-/// A clock that stands before the files of its own machine is wrong, and with it every certificate is.
-pub(super) fn clock() -> Vec<Finding> {
-    let now = SystemTime::now();
-    let newest = ["/proc/self/exe", "/etc/hostname", "/var/lib/dpkg/status", "/var/log"]
-        .iter()
-        .filter_map(|path| fs::metadata(path).ok()?.modified().ok())
-        .max();
-    let said = time::OffsetDateTime::from(now).date().to_string();
-    let is_behind = newest.is_some_and(|newest| newest > now + BEHIND);
-    vec![if is_behind {
-        let mend = "set it: `timedatectl set-ntp true` (in an LXC: on the host); certificates are judged by it";
-        Finding::fault("time", format!("the clock says {said}, which is before files of this machine"), mend)
-    } else {
-        Finding::good("time", format!("the clock says {said}"))
-    }]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +148,9 @@ mod tests {
         let address = taken.local_addr().unwrap();
         let finding = port(address, "[listen.main]").expect("a fault");
         assert!(finding.said.starts_with(&format!("{address} ([listen.main]): ")), "{}", finding.said);
-        assert!(finding.mend.contains(&format!(":{}'", address.port())), "{}", finding.mend);
+        let who = format!("(process {})", std::process::id());
+        assert!(finding.said.ends_with(&who), "{}", finding.said);
+        assert!(finding.mend.ends_with(", or write another port"), "{}", finding.mend);
         drop(taken);
         assert_eq!(port(address, "[listen.main]"), None);
     }

@@ -66,6 +66,8 @@ fn credentials(config: &Config) -> BTreeSet<String> {
             }
         }
     }
+    let docker = config.docker.iter().flat_map(|docker| [&docker.ca, &docker.cert, &docker.key]);
+    docker.flatten().for_each(|path| add(&path.value));
     names
 }
 

@@ -1,0 +1,149 @@
+//! Questions to ourselves alone: what clients feel of a reload, and whether two heavy connections use two cores. The figure
+//! is a ratio between two things measured in the same sample, so it needs no peer.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::measure::{Bench, Sample};
+use crate::peers::Serving;
+use crate::process::{find, pinned};
+use crate::rows::Count;
+use crate::{Failure, tools};
+
+/// Lines for a file of so many routes; `change` makes one of them another.
+pub fn routes(count: usize, change: usize) -> String {
+    let mut text =
+        format!("\n[routes.\"changing.bench.test\"]\nto = \"http://127.0.0.1:{}\"\n", 1024 + change % 60_000);
+    for number in 1..count {
+        let _ = writeln!(text, "[routes.\"service{number}.bench.test\"]\nto = \"http://127.0.0.1:1\"");
+    }
+    text
+}
+
+/// The 99th percentile with reloads by the one without. The data core has a core of its own; the control plane takes what
+/// the load leaves of the other, as it would take a free one where there are more than two.
+pub fn reloads(
+    bench: &Bench,
+    connections: usize,
+    rate: f64,
+    count: usize,
+    serving: &Serving,
+) -> Result<Sample, Failure> {
+    place_threads(bench, serving)?;
+    let without = bench.paced(connections, rate, serving)?;
+    let is_over = AtomicBool::new(false);
+    let (with, reloads) = thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload_every_second(bench, count, serving, &is_over));
+        let with = bench.paced(connections, rate, serving);
+        is_over.store(true, Ordering::Relaxed);
+        (with, reloading.join().unwrap_or_else(|_| Err("the reloads have panicked".into())))
+    });
+    let (with, (reloads, took)) = (with?, reloads?);
+    let percentiles =
+        |outcome: &crate::load::Outcome| outcome.latency_us.ok_or("no request of the window was answered");
+    let ([_, _, before, before999], [_, _, after, after999]) = (percentiles(&without)?, percentiles(&with)?);
+    Ok(Sample {
+        value: after / before,
+        user: None,
+        system: None,
+        rate: None,
+        busy: None,
+        note: Some(format!(
+            "p99 {before:.0} µs without, {after:.0} µs with {reloads} reloads of {took:.0} ms each; p99.9 {before999:.0} and \
+             {after999:.0} µs"
+        )),
+    })
+}
+
+/// CPU time of the busier of two workers by that of the other, while each could have one of two downloads.
+pub fn two_cores(bench: &mut Bench, serving: &Serving) -> Result<Sample, Failure> {
+    let lasts = bench.seconds + 2;
+    let both = format!("{},{}", bench.ground.core, bench.load_core);
+    let load = tools::wrk(&both, &bench.ground.dir, serving.tls, true, "/10m", 2, lasts)?;
+    let load = load_on(load)?;
+    thread::sleep(Duration::from_secs(1));
+    let workers = || -> Vec<f64> {
+        let threads = serving.process.threads().into_iter();
+        threads.filter(|(_, name, _)| name.starts_with("core-")).map(|(_, _, cpu)| cpu.total()).collect()
+    };
+    let (began, before, bytes) = (Instant::now(), workers(), bench.counted(Count::BytesOut)?);
+    thread::sleep(Duration::from_secs(bench.seconds));
+    let (took, after) = (began.elapsed().as_secs_f64(), workers());
+    let bytes = bench.counted(Count::BytesOut)? - bytes;
+    tools::finish_wrk(load)?;
+    let used: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    let [one, other] = used[..] else { return Err(format!("{} workers instead of two", used.len()).into()) };
+    Ok(Sample {
+        value: one.max(other) / one.min(other),
+        user: None,
+        system: None,
+        rate: None,
+        busy: Some((one + other) / 1e6 / took),
+        note: Some(format!(
+            "workers busy {:.0} % and {:.0} %, {:.1} Gbit/s",
+            one / took / 1e4,
+            other / took / 1e4,
+            bytes * 8e-9 / took
+        )),
+    })
+}
+
+fn load_on(mut command: Command) -> Result<std::process::Child, Failure> {
+    Ok(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+}
+
+/// The thread that serves stays on the proxy's core; all others go to the load's, and step back for it.
+fn place_threads(bench: &Bench, serving: &Serving) -> Result<(), Failure> {
+    for (id, name, _) in serving.process.threads() {
+        let is_data = name.starts_with("core-");
+        let core = if is_data { bench.ground.core } else { bench.load_core };
+        call("taskset", &["-cp", &core.to_string(), &id.to_string()])?;
+        if !is_data {
+            call("chrt", &["--idle", "-p", "0", &id.to_string()])?;
+        }
+    }
+    Ok(())
+}
+
+fn call(program: &str, words: &[&str]) -> Result<(), Failure> {
+    let file = find(program).ok_or_else(|| format!("{program} is not installed"))?;
+    let output = Command::new(file).args(words).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()).into())
+}
+
+/// Changes one route and asks for a reload, each second; how many there were, and milliseconds of one (the middle).
+fn reload_every_second(
+    bench: &Bench,
+    count: usize,
+    serving: &Serving,
+    is_over: &AtomicBool,
+) -> Result<(usize, f64), Failure> {
+    let text = fs::read_to_string(&serving.config)?;
+    let head = text.split("\n[routes.\"changing").next().unwrap_or_default();
+    let state = serving.config.with_file_name("doorward-state").display().to_string();
+    let mut took = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        let next = Instant::now() + Duration::from_secs(1);
+        let whole = serving.config.with_extension("new");
+        fs::write(&whole, format!("{head}{}", routes(count, took.len() + 1)))?;
+        fs::rename(&whole, &serving.config)?;
+        let began = Instant::now();
+        let words = ["reload", "--state", &state].map(str::to_owned);
+        let output = pinned(bench.load_core, &serving.program, &words).output()?;
+        if !output.status.success() {
+            return Err(format!("a reload was refused: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        took.push(began.elapsed().as_secs_f64() * 1e3);
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    took.sort_by(f64::total_cmp);
+    let middle = took.get(took.len() / 2).copied().ok_or("there was no reload")?;
+    Ok((took.len(), middle))
+}
