@@ -18,10 +18,4 @@ pub mod examine;
 #[path = "../../src/serve/trailers.rs"]
 pub mod trailers;
 
-/// Heads and chunks of upstreams' answers.
-pub mod http1 {
-    #[path = "../../../src/upstream/http1/chunks.rs"]
-    pub mod chunks;
-    #[path = "../../../src/upstream/http1/head.rs"]
-    pub mod head;
-}
+pub mod http1;

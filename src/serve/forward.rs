@@ -61,7 +61,7 @@ pub fn prepare(
     body: Incoming,
     host: HeaderValue,
     rewrite: Option<Rewrite<'_>>,
-) -> Result<Request<RequestBody>, Refused> {
+) -> Result<Box<Request<RequestBody>>, Refused> {
     let Journey { exchange, route, target, believed, audience: _, upgrade } = journey;
     exchange.leads_to(target);
     check_loop(exchange, &parts)?;
@@ -87,7 +87,7 @@ pub fn prepare(
         version: parts.version,
     };
     headers::to_upstream(&mut parts.headers, outgoing, &route.request_edits);
-    let mut request = Request::new(body);
+    let mut request = Box::new(Request::new(body));
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = parts.headers;
@@ -95,7 +95,7 @@ pub fn prepare(
 }
 
 /// Sends a request and gives the upstream's answer, or a refusal.
-pub async fn forward(mut journey: Journey, request: Request<RequestBody>) -> Response<ResponseBody> {
+pub async fn forward(mut journey: Journey, request: Box<Request<RequestBody>>) -> Response<ResponseBody> {
     let outcome = match send(&journey, request).await {
         Ok((response, lease)) => answer(&mut journey, response, lease),
         Err(refused) => Err(refused),
@@ -156,7 +156,10 @@ pub(super) fn upstream_uri(uri: &Uri, rewrite: Option<Rewrite<'_>>) -> Result<Ur
 }
 
 /// Sends a request, on a pooled connection if there is one; to another member where one fails and that is safe.
-async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(Response<Answered>, Lease), Refused> {
+async fn send(
+    journey: &Journey,
+    mut request: Box<Request<RequestBody>>,
+) -> Result<(Response<Answered>, Lease), Refused> {
     let Journey { exchange, route, target, .. } = journey;
     let kept = request.body().kept();
     let is_websocket = journey.upgrade.is_some();
@@ -187,7 +190,7 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
         };
         let copy = match spared {
             Some(unsent) if is_unsent && may_be => {
-                request = *unsent;
+                request = unsent;
                 if !is_reused {
                     is_lost = true;
                     search.hung_up(format!("{}: closed before it took a request", search.place()));
@@ -211,7 +214,7 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
         };
         match again {
             Some(copy) => {
-                request = *copy;
+                request = copy;
                 is_pool_tried = repeats == 0 && is_reused;
                 if !is_reused && repeats == 0 {
                     is_lost = true;

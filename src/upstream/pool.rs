@@ -47,13 +47,13 @@ impl<B: Sendable> Sender<B> {
     /// HTTP/1.1 tells of.
     pub fn try_send(
         &self,
-        request: Request<B>,
+        request: Box<Request<B>>,
         told: Option<Told>,
     ) -> impl Future<Output = Result<Response<AnswerBody<B>>, Lost<B>>> + use<B> {
         match self {
             Sender::Http1(connection) => Either::Left(connection.send(request, told)),
             Sender::Http2(seat) => {
-                let sent = seat.sender().try_send_request(request);
+                let sent = seat.sender().try_send_request(*request);
                 Either::Right(async {
                     sent.await.map(|response| response.map(AnswerBody::Http2)).map_err(|mut failed| {
                         let request = failed.take_message().map(Box::new);

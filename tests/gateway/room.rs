@@ -169,29 +169,6 @@ async fn when_memory_is_short_nothing_more_is_taken_on_and_idle_connections_go()
 }
 
 #[tokio::test]
-async fn an_idle_connection_gives_its_buffers_back_and_serves_on() {
-    let shop = holding().await;
-    let edge = limited(&shop, "").await;
-    let mut crowd = Vec::new();
-    for _ in 0..50 {
-        crowd.push(idle(&edge.client()).await);
-    }
-    let before = edge.memory();
-    for _ in 0..300 {
-        crowd.push(idle(&edge.client()).await);
-    }
-    let mut each = 0;
-    eventually("buffers to be given back", async || {
-        each = edge.memory().saturating_sub(before) / 300;
-        (each < 24 << 10).then_some(())
-    })
-    .await;
-    for connection in &mut crowd {
-        assert_eq!(connection.get("/").await.status, 200);
-    }
-}
-
-#[tokio::test]
 async fn the_heads_of_requests_are_limited_as_the_file_says() {
     let shop = holding().await;
     let edge = limited(&shop, "head = \"16K\"\nfields = 40\nstreams = 2").await;

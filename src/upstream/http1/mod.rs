@@ -112,35 +112,13 @@ impl<B: Sendable> Http1<B> {
     }
 
     /// Sends a request, and reads the answer's head. `told`: of interim answers.
-    pub fn send(
-        &self,
-        request: Request<B>,
-        told: Option<Told>,
-    ) -> impl Future<Output = Result<Response<AnswerBody<B>>, Lost<B>>> + use<B> {
-        let line = Rc::clone(&self.0);
-        async move {
-            if let Err(error) = line.borrow_mut().look() {
-                return Err(Lost { error, request: Some(Box::new(request)), is_unsent: true });
-            }
-            let (parts, body) = request.into_parts();
-            let size = if body.is_end_stream() { Some(0) } else { body.size_hint().exact().filter(|size| *size > 0) };
-            let mut head = Vec::new();
-            let coding = match write_head(&parts.method, &parts.uri, &parts.headers, size, &mut head) {
-                Ok(coding) => coding,
-                Err(wrong) => return Err(Lost { error: wrong.into(), request: None, is_unsent: true }),
-            };
-            let is_head = parts.method == Method::HEAD;
-            let (body, spare) = if size == Some(0) { (None, Some(body)) } else { (Some(body), None) };
-            line.borrow_mut().begin(Upload::new(head, coding, body));
-            let polled = std::future::poll_fn(|cx| line.borrow_mut().poll_head(cx, is_head, told.as_ref()));
-            match polled.await {
-                Ok(head) => Ok(answer(line, head)),
-                Err(error) => {
-                    let request = spare.map(|body| Box::new(Request::from_parts(parts, body)));
-                    Err(Lost { error, request, is_unsent: false })
-                }
-            }
-        }
+    pub fn send(&self, request: Box<Request<B>>, told: Option<Told>) -> Sending<B> {
+        let is_head = request.method() == Method::HEAD;
+        let (spare, ended) = match self.0.borrow_mut().begin(request) {
+            Ok(spare) => (spare, None),
+            Err(lost) => (None, Some(lost)),
+        };
+        Sending { line: Rc::clone(&self.0), is_head, told, spare, ended }
     }
 
     /// The connection itself once both sides have agreed to speak something else on it, and what was read of that already.
@@ -148,6 +126,33 @@ impl<B: Sendable> Http1<B> {
     pub fn into_stream(self) -> Option<(Connected, Bytes)> {
         let line = Rc::try_unwrap(self.0).ok()?.into_inner();
         line.upload.is_none().then(|| (line.stream, line.read.freeze()))
+    }
+}
+
+/// An exchange up to its answer's head.
+pub struct Sending<B: Sendable> {
+    line: Rc<RefCell<Line<B>>>,
+    is_head: bool,
+    told: Option<Told>,
+    /// The request, if it has no body.
+    spare: Option<Box<Request<B>>>,
+    /// Why it ended before it began.
+    ended: Option<Lost<B>>,
+}
+
+impl<B: Sendable> Future for Sending<B> {
+    type Output = Result<Response<AnswerBody<B>>, Lost<B>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Sending { line, is_head, told, spare, ended } = self.get_mut();
+        if let Some(lost) = ended.take() {
+            return Poll::Ready(Err(lost));
+        }
+        let polled = line.borrow_mut().poll_head(cx, *is_head, told.as_ref());
+        Poll::Ready(match ready!(polled) {
+            Ok(head) => Ok(answer(Rc::clone(line), head)),
+            Err(error) => Err(Lost { error, request: spare.take(), is_unsent: false }),
+        })
     }
 }
 
@@ -226,10 +231,23 @@ impl<B: Sendable> Line<B> {
         }
     }
 
-    fn begin(&mut self, upload: Upload<B>) {
-        self.upload = Some(upload);
+    /// Takes up a request; one without a body is given back, to be sent again where that is safe.
+    fn begin(&mut self, request: Box<Request<B>>) -> Result<Option<Box<Request<B>>>, Lost<B>> {
+        if let Err(error) = self.look() {
+            return Err(Lost { error, request: Some(request), is_unsent: true });
+        }
+        let body = request.body();
+        let size = if body.is_end_stream() { Some(0) } else { body.size_hint().exact().filter(|size| *size > 0) };
+        let mut head = Vec::new();
+        let coding = match write_head(request.method(), request.uri(), request.headers(), size, &mut head) {
+            Ok(coding) => coding,
+            Err(wrong) => return Err(Lost { error: wrong.into(), request: None, is_unsent: true }),
+        };
+        let (body, spare) = if size == Some(0) { (None, Some(request)) } else { (Some(request.into_body()), None) };
+        self.upload = Some(Upload::new(head, coding, body));
         self.is_idle = false;
         self.is_kept = false;
+        Ok(spare)
     }
 
     /// Writes until all is written, or what is left cannot be.
@@ -343,6 +361,8 @@ impl<B: Sendable> Line<B> {
         if let Some(writing) = self.writing.take() {
             writing.abort();
         }
+        // The end of a body whose every byte was sent is nothing to send.
+        self.upload.take_if(|upload| upload.is_whole());
         self.is_idle = self.upload.is_none();
     }
 

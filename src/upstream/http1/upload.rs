@@ -73,6 +73,11 @@ impl<B: Sendable> Upload<B> {
         }
     }
 
+    /// Whether every byte was written that the head has said would come.
+    pub fn is_whole(&self) -> bool {
+        !self.has_some() && !self.has_to_flush && matches!(self.coding, Coding::Nothing | Coding::Length(0))
+    }
+
     fn has_some(&self) -> bool {
         self.written < self.before.len() || !self.data.is_empty() || !self.after.is_empty()
     }
