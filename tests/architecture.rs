@@ -25,6 +25,7 @@ const FLOORS: [&[&str]; 9] = [
 
 /// Where a heavy library may be named: everywhere else the rest of the house is free of it.
 const HOMES: &[(&str, &[&str])] = &[
+    ("anstyle", &["cli/"]),
     ("arc_swap", &["snapshot/cell.rs"]),
     ("toml", &["config/"]),
     ("notify", &["provider/"]),
@@ -431,4 +432,58 @@ fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
         }
     }
     kept
+}
+
+/// Every link of the papers leads to a file that is there, and to a heading that it has.
+#[test]
+fn every_link_of_the_papers_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [".", "docs", "contrib", "certs", "benches", "fuzz", "packaging", "nix", "tests", "src"];
+    let pages = folders.iter().filter_map(|folder| fs::read_dir(root.join(folder)).ok()).flatten().flatten();
+    let pages: Vec<_> =
+        pages.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    assert!(pages.len() > 15, "{pages:?}");
+    let mut wrong = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).expect("a page is text");
+        for target in links(&text) {
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let place = match path.is_empty() {
+                true => page.clone(),
+                false => page.with_file_name("").join(path),
+            };
+            let has_heading = || {
+                let text = fs::read_to_string(&place).unwrap_or_default();
+                text.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor)
+            };
+            if !place.exists() || !(anchor.is_empty() || has_heading()) {
+                wrong.push(format!("{}: {target}", page.strip_prefix(root).unwrap_or(&page).display()));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+/// What `](…)` leads to inside the tree; code is no link.
+fn links(text: &str) -> Vec<&str> {
+    let mut is_code = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            is_code = !is_code;
+        }
+        if is_code {
+            continue;
+        }
+        let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        found.extend(targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")));
+    }
+    found
+}
+
+/// The anchor of a heading, as the usual viewers make it.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|&c| c.is_alphanumeric() || c == ' ' || c == '-' || c == '_');
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }

@@ -331,8 +331,22 @@ fn every_line_that_the_demo_prints_works_as_it_stands() {
             assert_eq!(version, if line.contains("--http1.1") { "1.1" } else { "2" }, "{line}");
         }
     }
-    for line in demo.lines(env!("CARGO_BIN_EXE_doorward")) {
-        let output = Command::new("sh").args(["-c", line]).current_dir(&demo.folder.0).output().unwrap();
+    let asked: Vec<&str> = [demo.lines(env!("CARGO_BIN_EXE_doorward")), demo.lines("sed ")].concat();
+    for what in [" routes ", " explain ", " tail ", " top ", " reload ", " plan "] {
+        assert!(asked.iter().any(|line| line.contains(what)), "{what} in {asked:?}");
+    }
+    for line in asked {
+        // What goes on until somebody ends it is ended here.
+        let line = line.replace(" top ", " top --once ").replace(" tail ", " tail --json -n 1 ");
+        if line.contains(" tail ") {
+            let mut tail = Command::new("sh").args(["-c", &line]).current_dir(&demo.folder.0).spawn().unwrap();
+            eventually("the tail to end", || {
+                demo.code_of("nothing.local.akunito.com");
+                tail.try_wait().unwrap().is_some()
+            });
+            continue;
+        }
+        let output = Command::new("sh").args(["-c", &line]).current_dir(&demo.folder.0).output().unwrap();
         assert!(output.status.success(), "{line}: {}{}", text(&output.stdout), text(&output.stderr));
     }
     assert_eq!(demo.stop(), Some(0));

@@ -14,6 +14,10 @@ pub mod snapshot;
 #[path = "../../src/serve/examine.rs"]
 pub mod examine;
 
+/// Where messages of HTTP/1.1 end.
+#[path = "../../src/serve/framing.rs"]
+pub mod framing;
+
 /// HTTP/2 frames, as far as they are looked at.
 #[path = "../../src/serve/trailers.rs"]
 pub mod trailers;

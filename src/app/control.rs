@@ -27,7 +27,7 @@ use super::{AppError, RunOptions, Running, limits};
 use crate::acme::{CertificateWorker, Stored};
 use crate::admin::{AdminHandle, Answer, Command, Order, Signal, Signals, serve_metrics};
 use crate::cert::SystemRoots;
-use crate::config::{Config, Source};
+use crate::config::{Config, Diagnostic, Source};
 use crate::mail::{Event, Mail, Trouble};
 use crate::model::AccessFormat;
 use crate::provider::{ContentPrint, Watch};
@@ -271,11 +271,15 @@ impl Control {
             let (before, files, containers) = (Arc::clone(&before), self.files.clone(), self.containers.inventory());
             move || (look_at(&files), workshop.prepare(Some(&before), containers))
         });
+        let mut in_words = None;
         let outcome = match prepared.await {
             Ok((seen, prepared)) => {
                 let outcome = match prepared {
                     Ok(prepared) => self.adopt(prepared, &before),
-                    Err(faults) => Err(faults.to_string()),
+                    Err(faults) => {
+                        in_words = Some(faults.in_words());
+                        Err(faults.to_string())
+                    }
                 };
                 // What was read just now, accepted or refused, is not to be read again by the watcher.
                 self.watch.set_files(self.files.clone(), &seen);
@@ -296,7 +300,7 @@ impl Control {
             }
             Err(why) => {
                 self.metrics.reload_refused();
-                self.write_of(Event::Began(Trouble::Reload, why.clone()));
+                self.write_of(Event::Began(Trouble::Reload, in_words.unwrap_or_else(|| why.clone())));
                 let text =
                     format!("{why}\nrefused; generation {} stays in force: nothing has changed\n", before.generation);
                 tracing::error!("reload by {by} refused\n{text}");
@@ -355,8 +359,11 @@ impl Control {
         let (_, connections) = self.cores.in_flight();
         let told: String = notices
             .iter()
-            .chain(warnings.iter().take(TOLD).map(|warning| &warning.message))
-            .map(|worth_knowing| format!("\nwarning: {worth_knowing}"))
+            .map(|notice| format!("\nwarning: {notice}"))
+            .chain(warnings.iter().take(TOLD).map(|warning| {
+                let Diagnostic { path, line, column, message, .. } = warning;
+                format!("\n{path}:{line}:{column}: warning: {message}")
+            }))
             .collect();
         Ok(format!("{what}; {connections} connections kept{told}"))
     }

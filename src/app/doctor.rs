@@ -12,6 +12,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::paragraph::paragraph_at;
 use crate::config::{self, Config};
 
 pub use unit::drop_in;
@@ -84,6 +85,9 @@ pub fn examine(path: &Path, state: &Path, served: &[String]) -> Findings {
     Findings { findings }
 }
 
+/// Columns before what was found.
+const SAID: usize = 22;
+
 /// Request bodies that Cloudflare takes on its free and pro plans. Bytes.
 const CLOUDFLARE_BODY: u64 = 100_000_000;
 
@@ -124,7 +128,7 @@ impl Findings {
     }
 }
 
-/// One line for what was found, one for the mend; nothing is cut.
+/// What was found, and below it the mend, within 80 columns; nothing is cut.
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Finding { topic, health, said, mend } in &self.findings {
@@ -133,9 +137,9 @@ impl fmt::Display for Findings {
                 Health::Warning => "warning",
                 Health::Fault => "FAULT",
             };
-            writeln!(f, "{word:<8} {topic:<12} {said}")?;
+            paragraph_at(f, SAID, &format!("{word:<8} {topic}"), said)?;
             if !mend.is_empty() {
-                writeln!(f, "{:<21} mend: {mend}", "")?;
+                paragraph_at(f, SAID + "mend: ".len(), &format!("{:SAID$}mend:", ""), mend)?;
             }
         }
         let count = |health| self.findings.iter().filter(|finding| finding.health == health).count();

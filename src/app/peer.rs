@@ -56,9 +56,17 @@ async fn handshake(place: &str, name: &str, verify: &VerifySpec) -> Result<TlsSt
     let _ = tcp.set_nodelay(true);
     match timeout(PATIENCE, TlsConnector::from(Arc::clone(&tls)).connect(name, tcp)).await {
         Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) if speaks_no_tls(&error) => {
+            Err(format!("{place} answers, but not in TLS; is it meant to be asked by `http://`?"))
+        }
         Ok(Err(error)) => Err(explain_failure(&error).to_string()),
         Err(_) => Err(format!("{place}: the TLS handshake took more than {} s", PATIENCE.as_secs())),
     }
+}
+
+fn speaks_no_tls(error: &std::io::Error) -> bool {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidMessage(_)))
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, String> {

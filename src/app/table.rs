@@ -172,6 +172,9 @@ impl RouteRow {
     }
 }
 
+/// Columns of a line.
+const WIDTH: usize = 80;
+
 /// 80 columns for names and addresses of usual length; longer ones push the line, nothing is cut.
 impl fmt::Display for RouteRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,7 +197,8 @@ impl fmt::Display for RouteRows {
         let width = |column: usize, most: usize| {
             lines.iter().map(|line| line[column].chars().count()).filter(|&wide| wide <= most).max().unwrap_or(0)
         };
-        let (names, tos) = (width(0, 34), width(1, 32));
+        let (names, allows) = (width(0, 34), width(2, 24));
+        let tos = width(1, WIDTH.saturating_sub(names + allows + 4).max(24));
         for [name, to, allow] in &lines {
             let line = format!("{name:names$}  {to:tos$}  {allow}");
             writeln!(f, "{}", line.trim_end())?;

@@ -190,6 +190,11 @@ impl Tour<'_> {
         door.https.first().map(|address| address.value)
     }
 
+    fn tunnel_door(&self) -> Option<&str> {
+        let mut doors = self.config.doors.iter();
+        doors.find(|door| door.public_names && door.https.is_empty()).map(|door| &*door.name.value)
+    }
+
     /// The cleartext door with public names, and a name that it knows.
     fn tunnel(&self) -> Option<(SocketAddr, &str)> {
         let door = self.config.doors.iter().find(|door| door.public_names && door.https.is_empty())?;
@@ -202,13 +207,48 @@ impl Tour<'_> {
         let state = quoted(self.state);
         screen.line("");
         screen.heading("While it runs:");
-        screen.line(format_args!("{program} routes --state {state}"));
-        screen.line(format_args!("{program} reload --state {state}"));
+        let mut ask = |what: &str| screen.line(format_args!("{program} {what} --state {state}"));
+        ask("routes");
+        if let Some(name) = self.config.routes.iter().find_map(plain_name) {
+            ask(&format!("explain https://{name}/ --from lan"));
+        }
+        if let Some((_, public)) = self.tunnel() {
+            ask(&format!("explain https://{public}/ --via {}", self.tunnel_door().unwrap_or("tunnel")));
+        }
+        ask("tail --errors");
+        ask("top");
+        ask("reload");
+        self.show_plan(screen, program, &state);
         if let Some(metrics) = &self.config.metrics {
             screen.line(format_args!("curl http://{}/metrics", metrics.listen.value));
         }
         screen.line(format_args!("Edit {} and watch: it is read again when its content changes;", self.file.display()));
         screen.line("a faulty file is refused with the reason, and the old routes go on.");
+    }
+}
+
+impl Tour<'_> {
+    /// What the file would change without one of its routes: one that stands on a line of its own, and that no promise names.
+    fn show_plan(&self, screen: &mut Screen, program: &str, state: &str) {
+        let Ok(text) = fs::read_to_string(self.file) else { return };
+        let is_promised = |name: &str| self.config.expects.iter().any(|expect| expect.url.value.host.as_str() == name);
+        let is_one_line = |route: &RouteSpec| {
+            let line = usize::try_from(route.name.line).ok().and_then(|line| text.lines().nth(line.checked_sub(1)?));
+            line.is_some_and(|line| {
+                line.contains('=') && !line.trim_start().starts_with('[') && line.contains(&*route.name.value)
+            })
+        };
+        let mut routes = self.config.routes.iter().rev();
+        let Some(route) = routes.find(|&r| plain_name(r).is_some_and(|name| !is_promised(name)) && is_one_line(r))
+        else {
+            return;
+        };
+        let new = quoted(&self.state.join("without.toml"));
+        let file = quoted(self.file);
+        screen.line("");
+        screen.heading(format_args!("What would change without `{}`, before it does:", route.name.value));
+        screen.line(format_args!("sed {}d {file} > {new} && {program} plan {new} --state {state}", route.name.line));
+        screen.line("");
     }
 }
 

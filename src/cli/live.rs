@@ -77,7 +77,7 @@ pub(super) fn routes(words: RoutesWords, screen: &mut Screen) -> ExitCode {
 /// A refusal is an answer too: printed like any other, told apart by the exit code.
 pub(super) fn verdict(answer: &Answer, as_json: bool, screen: &mut Screen) -> ExitCode {
     if as_json && answer.json.is_null() {
-        screen.line(json!(answer));
+        screen.line(json!({ "ok": answer.ok, "text": answer.text.trim_end() }));
     } else if as_json {
         screen.line(&answer.json);
     } else {

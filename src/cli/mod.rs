@@ -13,6 +13,7 @@ mod import;
 mod live;
 mod origin;
 mod overlay;
+mod paint;
 mod paper;
 mod places;
 mod plan;
@@ -389,6 +390,10 @@ fn complain(why: impl std::fmt::Display) {
 
 /// Faults stand by themselves, so that editors and terminals find the place at the beginning of the line.
 fn show_faults(faults: &Faults) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{faults}");
+    use std::io::{IsTerminal, Write};
+    let mut text = faults.to_string();
+    if std::io::stderr().is_terminal() && screen::is_colour_wanted() {
+        text = text.lines().map(paint::painted).collect::<Vec<_>>().join("\n");
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

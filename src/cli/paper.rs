@@ -9,14 +9,17 @@ use clap::{Command, ValueEnum};
 
 use super::complain;
 
+/// The day on which the commands last changed.
+const CHANGED: &str = "2026-11-23";
+
 /// Shells that completions are made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Shell {
-    /// bash
+    /// GNU bash
     Bash,
-    /// zsh
+    /// Z shell
     Zsh,
-    /// fish
+    /// the friendly interactive shell
     Fish,
 }
 
@@ -33,19 +36,51 @@ pub(super) fn completions(shell: Shell, command: &mut Command) -> ExitCode {
 }
 
 /// Writes a page for the program and one for each command (`doorward-check.1`) into a folder, or the first to standard output.
-pub(super) fn man(folder: Option<&Path>, command: Command) -> ExitCode {
+pub(super) fn man(folder: Option<&Path>, mut command: Command) -> ExitCode {
+    command.build();
     let Some(folder) = folder else {
-        let mut text = Vec::new();
-        return match clap_mangen::Man::new(command).render(&mut text) {
-            Ok(()) => print(&text),
+        return match page(&command, "doorward") {
+            Ok(text) => print(text.as_bytes()),
             Err(cause) => failed("the manual", &cause),
         };
     };
-    let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
+    let written = fs::create_dir_all(folder).and_then(|()| write_pages(&command, "doorward", folder));
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => failed(&folder.display().to_string(), &cause),
     }
+}
+
+fn write_pages(command: &Command, name: &str, folder: &Path) -> io::Result<()> {
+    fs::write(folder.join(format!("{name}.1")), page(command, name)?)?;
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.into_iter().try_for_each(|command| write_pages(command, &format!("{name}-{}", command.get_name()), folder))
+}
+
+/// One page, as mandoc and man want it: with a date, and without blank lines that stand side by side.
+fn page(command: &Command, name: &str) -> io::Result<String> {
+    let source = format!("doorward {}", env!("CARGO_PKG_VERSION"));
+    let man = clap_mangen::Man::new(command.clone())
+        .title(name.to_uppercase())
+        .section("1")
+        .date(CHANGED)
+        .source(source)
+        .manual("Doorward");
+    let mut text = Vec::new();
+    man.render(&mut text)?;
+    let text = String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines().map(str::trim_end) {
+        // A blank line between two breaks is a paragraph.
+        match lines.as_slice() {
+            [.., ".br", ""] if line == ".br" => {
+                lines.truncate(lines.len() - 2);
+                lines.push(".sp");
+            }
+            _ => lines.push(line),
+        }
+    }
+    Ok(lines.join("\n") + "\n")
 }
 
 fn print(text: &[u8]) -> ExitCode {

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
+use super::paint::painted;
+
 /// Where answers are printed.
 pub(super) struct Screen {
     out: io::Stdout,
@@ -15,9 +17,7 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn stdout() -> Screen {
         let out = io::stdout();
-        // https://no-color.org: set and not empty means none.
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
-        let coloured = out.is_terminal() && !unwanted;
+        let coloured = out.is_terminal() && is_colour_wanted();
         Screen { out, coloured, closed: false }
     }
 
@@ -31,14 +31,17 @@ impl Screen {
         self.closed
     }
 
-    /// One line.
+    /// One line, or several.
     pub(super) fn line(&mut self, text: impl fmt::Display) {
-        self.write(format_args!("{text}\n"));
+        if !self.coloured {
+            return self.write(format_args!("{text}\n"));
+        }
+        text.to_string().split('\n').for_each(|line| self.write(format_args!("{}\n", painted(line))));
     }
 
     /// One line that stands out.
     pub(super) fn heading(&mut self, text: impl fmt::Display) {
-        if self.coloured { self.line(format_args!("\u{1b}[1m{text}\u{1b}[0m")) } else { self.line(text) }
+        if self.coloured { self.write(format_args!("\u{1b}[1m{text}\u{1b}[0m\n")) } else { self.line(text) }
     }
 
     fn write(&mut self, text: fmt::Arguments<'_>) {
@@ -50,4 +53,10 @@ impl Screen {
             self.closed = true;
         }
     }
+}
+
+/// Whether colour is not declined: <https://no-color.org>, set and not empty means none; nor does a dumb terminal show any.
+pub(super) fn is_colour_wanted() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
+    !unwanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Columns of a terminal line.
 const WIDTH: usize = 80;
 
+/// Columns before the reason of a failure.
+const BELOW: usize = 13;
+
 pub(super) fn tail(words: TailWords, screen: &mut Screen) -> ExitCode {
     let TailWords { route, errors, count, live } = words;
     let as_json = live.json;
@@ -69,7 +72,22 @@ fn shown(record: &Value, is_narrow: bool) -> Vec<String> {
     let aborted = (record["aborted"] == true).then_some("broken off");
     if let Some(cause) = record["cause"].as_str().or(aborted) {
         let detail = record["detail"].as_str().map(|detail| format!(": {detail}")).unwrap_or_default();
-        lines.push(format!("             {cause}{detail} (id {})", text("id")));
+        lines.extend(wrapped(&format!("{cause}{detail} (id {})", text("id"))));
+    }
+    lines
+}
+
+/// Below its record, broken at blanks; a word that is wider than a line is not broken.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= WIDTH) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(format!("{:BELOW$}{word}", "")),
+        }
     }
     lines
 }
@@ -100,6 +118,10 @@ mod tests {
         let lines = shown(&bad, true);
         assert_eq!(lines[0].chars().count(), WIDTH);
         assert_eq!(lines[1], "             access-denied: not in [lan] (id mzxw6ytbojrgc6tr)");
+        let long = json!({"time": "2026-07-04T12:00:01.123Z", "status": 403, "cause": "access-denied", "id": "mzxw6ytbojrgc6tr",
+            "detail": "192.168.1.20 is not in [monitoring], the `allow` of path `/metrics` of route `films` (line 95)"});
+        let lines = shown(&long, false);
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:?}");
         assert!(shown(&json!({"lost": 7}), true)[0].contains("7 records were lost"));
     }
 }

@@ -84,6 +84,10 @@ fn watch(live: &LiveWords, interval: Duration, mut shape: Shape) -> Result<(), E
         }
     };
     ratatui::restore();
+    if outcome.is_some() {
+        // What was said before stood on the screen that is gone.
+        complain("the running one does not answer any more");
+    }
     outcome.map_or(Ok(()), Err)
 }
 

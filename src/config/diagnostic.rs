@@ -156,6 +156,19 @@ impl Faults {
     }
 }
 
+impl Faults {
+    /// Every fault with its place, reason and help, without the lines of the file: those may hold what is not for everybody
+    /// who reads of a fault.
+    pub fn in_words(&self) -> String {
+        let one = |fault: &Diagnostic| {
+            let Diagnostic { path, line, column, message, label, help, .. } = fault;
+            let label = if label.is_empty() { String::new() } else { format!(" ({label})") };
+            format!("{path}:{line}:{column}: error: {message}{label}\n  help: {help}\n")
+        };
+        self.faults.iter().map(one).collect()
+    }
+}
+
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, diagnostic) in self.in_order().into_iter().enumerate() {

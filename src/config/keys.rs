@@ -243,7 +243,7 @@ pub const ROUTE: Table = Table {
         LIMIT,
         IN_FLIGHT,
         key("max_body", "a size", "\"50M\"", "largest upload; default: no limit"),
-        key("idle", "a duration", "\"10m\"", "how long either side may be silent; default 10m, WebSockets 1h"),
+        key("idle", "a duration", "\"10m\"", "how long either side may be silent; default 10m, who reads nothing 60s, WebSockets 1h"),
         key("hsts", "a duration", "\"180d\"", "Strict-Transport-Security: max-age; default: not sent"),
         key("log_query", "true or false", "true", "keep query strings in the access log"),
         key("headers", "a table", "{ response = { remove = [\"Server\"] } }", "headers to set and to remove"),

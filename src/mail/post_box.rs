@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::config::{Located, MailSpec};
-use crate::model::{QuietHours, parse_duration, show_duration};
+use crate::model::{QuietHours, parse_duration, show_roughly};
 
 /// The most troubles known at a time; more are counted, not kept.
 const MOST: usize = 200;
@@ -170,7 +170,7 @@ impl PostBox {
         }
         for (title, lasted) in &self.over {
             let lasted = Duration::from_secs(lasted.as_secs());
-            let _ = writeln!(body, "over: {title}\n    after {}\n", show_duration(lasted));
+            let _ = writeln!(body, "over: {title}\n    after {}\n", show_roughly(lasted));
         }
         if self.uncounted > 0 {
             let _ = writeln!(body, "and {} more troubles that are not listed here\n", self.uncounted);
@@ -273,7 +273,7 @@ mod tests {
         post.take(Event::Ended(Trouble::Upstream("nas".to_owned())), minutes(30));
         let letter = post.letter(minutes(30), "edge").unwrap();
         assert_eq!(letter.subject, "[doorward edge] over: upstream nas does not answer");
-        assert!(letter.body.contains("after 30m"), "{}", letter.body);
+        assert!(letter.body.contains("after 30 min"), "{}", letter.body);
     }
 
     #[test]

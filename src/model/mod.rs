@@ -29,4 +29,4 @@ pub use quiet::{NoQuietHours, QuietHours};
 pub use rate::{Per, Rate, RateError};
 pub use refusal::{Refusal, Shown};
 pub use secret::Secret;
-pub use units::{UnitError, parse_duration, parse_size, show_duration, show_size};
+pub use units::{UnitError, parse_duration, parse_size, show_duration, show_roughly, show_size};

@@ -14,6 +14,8 @@ pub enum Refusal {
     MethodNotAllowed,
     /// The request head is larger than we read.
     HeadTooLarge,
+    /// The request target alone is larger than we read of a head.
+    TargetTooLong,
     /// The client is not in the `allow` that counts.
     AccessDenied,
     /// No route has this name on this door.
@@ -73,11 +75,12 @@ pub enum Shown {
 
 impl Refusal {
     /// Every refusal, for tables in tests, metrics and docs.
-    pub const ALL: [Refusal; 25] = [
+    pub const ALL: [Refusal; 26] = [
         Refusal::BadRequest,
         Refusal::BadPath,
         Refusal::MethodNotAllowed,
         Refusal::HeadTooLarge,
+        Refusal::TargetTooLong,
         Refusal::AccessDenied,
         Refusal::NoRoute,
         Refusal::Misdirected,
@@ -118,6 +121,9 @@ impl Refusal {
             Refusal::MethodNotAllowed => (405, "method-not-allowed", Denied, "This method is not forwarded."),
             Refusal::HeadTooLarge => {
                 (431, "head-limit", Limit, "The head of this request is larger than is read here.")
+            }
+            Refusal::TargetTooLong => {
+                (414, "target-limit", Limit, "The address asked for is longer than is read here.")
             }
             Refusal::AccessDenied => {
                 (403, "access-denied", Denied, "Your address is not among those that may enter here.")

@@ -61,6 +61,16 @@ pub fn show_duration(duration: Duration) -> String {
     format!("{ms}ms")
 }
 
+/// How long something lasted, as people say it: `40 s`, `3 min`, `5 h`, `2 days`.
+pub fn show_roughly(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// The shortest exact way to write a size.
 pub fn show_size(bytes: u64) -> String {
     for (unit, shift) in [("T", 40), ("G", 30), ("M", 20), ("K", 10)] {

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -191,12 +192,17 @@ impl ResponseBody {
     /// A body of our own.
     pub fn own(body: Bytes, exchange: &Rc<Exchange>) -> ResponseBody {
         let body = (!body.is_empty()).then_some(body);
+        if body.is_some() {
+            waits_for_reader(exchange);
+        }
         ResponseBody { kind: Kind::Own(body), exchange: Rc::clone(exchange) }
     }
 
     /// The upstream's body; the connection is given back at its end.
     pub fn upstream(inner: AnswerBody<RequestBody>, lease: Lease, exchange: &Rc<Exchange>) -> ResponseBody {
         let mut body = ResponseBody { kind: Kind::Upstream(inner, Some(lease)), exchange: Rc::clone(exchange) };
+        // Nobody asks for any of it while an HTTP/2 client keeps its window shut.
+        waits_for_reader(exchange);
         body.finish_if_ended();
         body
     }
@@ -225,7 +231,7 @@ impl ResponseBody {
         let Kind::Upstream(inner, lease) = &mut self.kind else { return Poll::Ready(None) };
         let exchange = &self.exchange;
         let wait = &exchange.download;
-        let idle = exchange.route.get().map_or(BODY_DEFAULT_IDLE, |route| route.idle);
+        let idle = exchange.route.get().map_or(READER, |route| route.idle);
         match Pin::new(inner).poll_frame(cx) {
             Poll::Pending => {
                 if wait.is_expired() {
@@ -242,7 +248,7 @@ impl ResponseBody {
                 if let Some(data) = frame.data_ref() {
                     exchange.bytes_out.set(exchange.bytes_out.get() + data.len() as u64);
                 }
-                wait.begin(On::ClientReading, exchange.core.now(), idle);
+                waits_for_reader(exchange);
                 if let Some(trailers) = frame.trailers_mut() {
                     clean_trailers(trailers);
                     // Nothing follows them, and hyper does not ask again.
@@ -268,8 +274,14 @@ impl ResponseBody {
     }
 }
 
-/// Silence allowed where no route is known; never used, an upstream body has a route.
-const BODY_DEFAULT_IDLE: std::time::Duration = std::time::Duration::from_secs(600);
+/// How long a client may take nothing of an answer of ours where there is no route.
+const READER: Duration = Duration::from_secs(60);
+
+/// From here on it is the client who is waited for, until somebody asks for more of the answer.
+fn waits_for_reader(exchange: &Exchange) {
+    let limit = exchange.route.get().map_or(READER, |route| route.idle_reader);
+    exchange.download.begin(On::ClientReading, exchange.core.now(), limit);
+}
 
 /// A connection may serve again only if the upstream got the whole request: else what follows on it would be read as the
 /// rest of the body.

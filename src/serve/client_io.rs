@@ -12,6 +12,8 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use super::core::SECOND;
+use super::framing::Framing;
 use super::garbage;
 use super::sealing::Sealing;
 use super::trailers::Trailers;
@@ -31,8 +33,15 @@ pub struct Activity {
     is_in_answer: AtomicBool,
     first_byte: AtomicU8,
     turn: AtomicU32,
+    /// One more than the tick when a client that has closed its side last took something; 0 while its side is open.
+    half_closed: AtomicU32,
+    /// Whether bytes pass both ways now, and are no HTTP.
+    is_tunnel: AtomicBool,
     bare: OnceLock<Bare>,
 }
+
+/// How long a client that has closed its side is waited for, with nothing to send to it: one that is gone looks the same.
+const HALF_CLOSED: u32 = 10 * SECOND;
 
 /// A bare status of hyper's own that was exchanged for an answer from the table of refusals.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +91,7 @@ impl Activity {
     pub fn is_at_rest(&self) -> bool {
         let is_any = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         self.phase().0 == Phase::Idle
+            && !self.is_half_closed()
             && !is_any(&self.is_blocked)
             && !is_any(&self.is_owed)
             && !is_any(&self.is_in_answer)
@@ -101,8 +111,37 @@ impl Activity {
         self.turn.load(Ordering::Relaxed)
     }
 
+    /// From here on bytes pass both ways.
+    pub fn tunnels(&self) {
+        self.is_tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client has closed its side, and nothing but its answers is left to do.
+    pub fn is_half_closed(&self) -> bool {
+        self.half_closed.load(Ordering::Relaxed) > 0
+    }
+
+    /// Since when it has taken nothing because there was nothing: the tick. `None` while its side is open, or it has to take.
+    pub fn half_closed_since(&self) -> Option<u32> {
+        self.half_closed.load(Ordering::Relaxed).checked_sub(1).filter(|_| !self.is_blocked())
+    }
+
+    /// Whether that was so long ago that it has probably left.
+    pub fn has_left(&self, tick: u32) -> bool {
+        self.half_closed_since().is_some_and(|since| tick.saturating_sub(since) >= HALF_CLOSED)
+    }
+
+    fn half_closes(&self, clock: &Clock) {
+        if !self.is_half_closed() {
+            self.half_closed.store(clock.tick().saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
     /// Notes what a write came to: one that was taken is progress.
     fn wrote<T>(&self, polled: &Poll<io::Result<T>>, clock: &Clock) {
+        if polled.is_ready() && self.is_half_closed() {
+            self.half_closed.store(clock.tick().saturating_add(1), Ordering::Relaxed);
+        }
         match polled {
             Poll::Pending => self.is_blocked.store(true, Ordering::Relaxed),
             Poll::Ready(_) if self.is_blocked() => {
@@ -163,7 +202,8 @@ pub struct ClientIo {
     clock: Arc<Clock>,
     is_shut: bool,
     is_home: bool,
-    is_http1: bool,
+    /// For HTTP/1.
+    framing: Option<Framing>,
     /// What was read before and is to be read again first.
     ahead: Bytes,
     /// What is written in the place of hyper's bare status, and how much of it was.
@@ -289,23 +329,43 @@ impl ClientIo {
     }
 
     fn new(socket: Socket, is_http1: bool, activity: Arc<Activity>, clock: Arc<Clock>, is_home: bool) -> ClientIo {
-        ClientIo { socket, activity, clock, is_shut: false, is_home, is_http1, ahead: Bytes::new(), instead: None }
+        let framing = is_http1.then(Framing::default);
+        ClientIo { socket, activity, clock, is_shut: false, is_home, framing, ahead: Bytes::new(), instead: None }
     }
 
     /// Whether hyper answers by itself: it writes a status while no exchange has anything on its way. That only happens
     /// where it could not make a request of what came, and ends the connection.
     fn is_bare(&self, bufs: &[io::IoSlice<'_>]) -> bool {
-        self.is_http1
+        self.framing.is_some()
             && !self.activity.is_in_answer.load(Ordering::Relaxed)
             && bufs.iter().find(|buf| !buf.is_empty()).is_some_and(|buf| buf.starts_with(b"HTTP/1.1 4"))
     }
 
     /// Words of our own in the place of hyper's.
     fn exchange_for(&mut self, head: &[u8]) {
-        let bare = Bare { id: RequestId::random(), refusal: garbage::refusal_of(head) };
+        let is_line = self.framing.as_ref().is_some_and(Framing::is_mostly_request_line);
+        let bare = Bare { id: RequestId::random(), refusal: garbage::refusal_of(head, is_line) };
         let detail = if self.activity.began_like_tls() { garbage::TLS_AT_PLAIN } else { "" };
         self.instead = Some(Box::new((garbage::answer(bare.refusal, bare.id, detail, self.is_home), 0)));
         let _ = self.activity.bare.set(bare);
+    }
+
+    /// Whether a client that ends has only closed its side: its last request is whole, and not answered yet.
+    fn is_half_closed(&self) -> bool {
+        let is_it = self.framing.as_ref().is_some_and(Framing::is_between) && self.activity.phase().0 == Phase::Busy;
+        if is_it {
+            self.activity.half_closes(&self.clock);
+        }
+        is_it
+    }
+
+    /// How many of these bytes are to be acted on.
+    fn look(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(framing) = &mut self.framing else { return Ok(bytes.len()) };
+        if self.activity.is_tunnel.load(Ordering::Relaxed) {
+            framing.give_up();
+        }
+        framing.look(bytes).map_err(|wrong| io::Error::new(io::ErrorKind::InvalidData, wrong))
     }
 
     /// Writes what stands instead; done when all of it was taken.
@@ -333,6 +393,9 @@ impl hyper::rt::Read for ClientIo {
             this.ahead.advance(count);
             return Poll::Ready(Ok(()));
         }
+        if this.framing.as_ref().is_some_and(Framing::is_bad) {
+            this.look(b" ")?;
+        }
         let filled = {
             // SAFETY: the bytes are only handed to `ReadBuf::uninit`, which writes initialised bytes and never
             // de-initialises; hyper's own tokio adapter does the same.
@@ -345,11 +408,14 @@ impl hyper::rt::Read for ClientIo {
                     {
                         this.activity.first_byte.store(*first, Ordering::Relaxed);
                     }
-                    buffer.filled().len()
+                    this.look(buffer.filled())?
                 }
                 other => return other,
             }
         };
+        if filled == 0 && this.is_half_closed() {
+            return Poll::Pending;
+        }
         // SAFETY: that many bytes were filled just above.
         #[expect(unsafe_code, reason = "hyper's read buffer can be reached in no other way")]
         unsafe {

@@ -27,8 +27,8 @@ use crate::telemetry::Ended;
 /// How long a connection that was asked to close may take before it is cut, if nothing is in flight on it.
 const GRACE: u32 = 5 * SECOND;
 
-/// How long the last bytes of an answer may wait for a client that takes none of them: as long as a route's `idle` by default.
-const UNREAD: u32 = 600 * SECOND;
+/// How long the last bytes of an answer may wait for a client that takes none of them: as long as the rest by default.
+const UNREAD: u32 = 60 * SECOND;
 
 /// How long a client that was answered in the middle of its upload may go on sending before it is cut.
 const LINGER: u32 = 5 * SECOND;
@@ -141,6 +141,12 @@ impl Connection {
         self.streams.set(self.streams.get().saturating_sub(1));
         if self.streams.get() == 0 {
             self.activity.enter(Phase::Idle, core.tick());
+            if self.activity.is_half_closed()
+                && let Some(waker) = self.waker.borrow().as_ref()
+            {
+                // Its end was kept from whoever reads, and is due now.
+                waker.wake_by_ref();
+            }
         }
     }
 
@@ -253,10 +259,16 @@ impl Connection {
         cause
     }
 
-    /// How soon it is cut when room is needed: the longest idle first, then what has taken long to begin. `None`: it is at work.
+    /// How soon it is cut when room is needed: the longest idle first, then what has taken long to begin, or may have left. `None`: it is
+    /// at work.
     pub fn sheds_at(&self, tick: u32) -> Option<(u8, u32)> {
         if self.streams.get() > 0 || self.activity.is_blocked() {
-            return None;
+            // A client that has closed its side, and is sent nothing, may well have left.
+            return self
+                .activity
+                .half_closed_since()
+                .filter(|since| tick.saturating_sub(*since) >= PATIENCE)
+                .map(|at| (1, at));
         }
         let (phase, since) = self.activity.phase();
         match phase {

@@ -134,6 +134,10 @@ impl Exchange {
         if self.doomed.get().is_some_and(|at| now >= at) {
             return self.cut();
         }
+        if self.is_http1() && self.connection.activity.has_left(self.core.tick()) {
+            self.detail.replace(Some("the client had closed its side, and there was nothing to send to it".to_owned()));
+            return self.cut();
+        }
         self.upload.sweep(now);
         if self.upload.is_waiting() {
             // The upstream cannot answer what the client has not sent; the client's own silence is judged above.

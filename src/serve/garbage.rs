@@ -40,10 +40,12 @@ pub fn answer(refusal: Refusal, id: RequestId, detail: &str, is_home: bool) -> V
     text.into_bytes()
 }
 
-/// The status that hyper writes by itself as a refusal.
-pub fn refusal_of(head: &[u8]) -> Refusal {
+/// The status that hyper writes by itself as a refusal. `is_line`: the request line is what makes the head large.
+pub fn refusal_of(head: &[u8], is_line: bool) -> Refusal {
     match head.get(9..12) {
-        Some(b"431" | b"414") => Refusal::HeadTooLarge,
+        Some(b"414") => Refusal::TargetTooLong,
+        Some(b"431") if is_line => Refusal::TargetTooLong,
+        Some(b"431") => Refusal::HeadTooLarge,
         _ => Refusal::BadRequest,
     }
 }

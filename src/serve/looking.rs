@@ -11,6 +11,7 @@ use super::core::{Core, Cores};
 use super::request;
 use crate::snapshot::Snapshot;
 use crate::telemetry::NO_ROUTE;
+use crate::upstream::AtHand;
 
 /// How long a core that is busy is waited for; it is left out then.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -21,6 +22,8 @@ pub enum Look {
     Foresee(Arc<Snapshot>, mpsc::UnboundedSender<Foreseen>),
     /// How many requests are in flight, by route.
     ByRoute(mpsc::UnboundedSender<HashMap<Arc<str>, usize>>),
+    /// Which connections it has at hand for these lanes, in their order.
+    AtHand(Arc<[u64]>, mpsc::UnboundedSender<Vec<AtHand>>),
 }
 
 /// What is open now, and what of it would end under another snapshot.
@@ -52,6 +55,9 @@ impl Core {
                 let _ = answer.send(seen);
             }
             Look::ByRoute(answer) => drop(answer.send(self.by_route())),
+            Look::AtHand(lanes, answer) => {
+                drop(answer.send(lanes.iter().map(|&lane| self.pool.at_hand(lane)).collect()));
+            }
         }
     }
 
@@ -98,6 +104,22 @@ impl Cores {
             all.requests_ending += seen.requests_ending;
             all.websockets += seen.websockets;
             all.websockets_ending += seen.websockets_ending;
+        }
+        all
+    }
+
+    /// Which connections all cores together have at hand for these lanes, in their order. A core that is too busy to say
+    /// within a second is left out.
+    pub async fn at_hand(&self, lanes: Arc<[u64]>) -> Vec<AtHand> {
+        let (answer, mut answers) = mpsc::unbounded_channel();
+        self.look(|| Look::AtHand(Arc::clone(&lanes), answer.clone()));
+        drop(answer);
+        let mut all = vec![AtHand::default(); lanes.len()];
+        while let Ok(Some(counted)) = tokio::time::timeout(PATIENCE, answers.recv()).await {
+            for (sum, here) in all.iter_mut().zip(counted) {
+                sum.idle += here.idle;
+                sum.shared += here.shared;
+            }
         }
         all
     }

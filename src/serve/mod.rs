@@ -15,6 +15,7 @@ mod exchange;
 mod expect;
 mod form;
 mod forward;
+mod framing;
 mod garbage;
 mod grpc;
 mod handshake;

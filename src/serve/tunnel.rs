@@ -41,6 +41,7 @@ pub enum Far {
 
 /// Joins the two sides once both handshakes are done.
 pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: Near, upstream: Far) {
+    exchange.connection.activity.tunnels();
     let task = tokio::task::spawn_local(join(Rc::clone(exchange), Arc::clone(route), client, upstream));
     exchange.task.replace(Some(task.abort_handle()));
 }

@@ -23,6 +23,9 @@ use crate::upstream::Target;
 /// Silence allowed on either side of an exchange, unless the route says `idle`.
 const IDLE: Duration = Duration::from_secs(600);
 
+/// How long a client may take nothing of its answer, unless the route says `idle`. A paused film asks again for the rest.
+const IDLE_READER: Duration = Duration::from_secs(60);
+
 /// Silence allowed in a WebSocket, unless the route says `idle`.
 const IDLE_TUNNEL: Duration = Duration::from_secs(3600);
 
@@ -175,6 +178,7 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         schemes: *schemes,
         max_body: *max_body,
         idle: idle.unwrap_or(IDLE),
+        idle_reader: idle.unwrap_or(IDLE_READER),
         idle_tunnel: idle.unwrap_or(IDLE_TUNNEL),
         hsts: hsts.and_then(|age| HeaderValue::try_from(format!("max-age={}", age.as_secs())).ok()),
         log_query: *log_query,

@@ -123,8 +123,8 @@ fn is_same(a: &Route, b: &Route) -> bool {
         && a.paths.len() == b.paths.len()
         && a.paths.iter().zip(&b.paths).all(|(a, b)| is_same_rule(a, b))
         && a.schemes == b.schemes
-        && (a.max_body, a.idle, a.idle_tunnel, &a.hsts, a.log_query)
-            == (b.max_body, b.idle, b.idle_tunnel, &b.hsts, b.log_query)
+        && (a.max_body, a.idle, a.idle_reader, a.idle_tunnel, &a.hsts, a.log_query)
+            == (b.max_body, b.idle, b.idle_reader, b.idle_tunnel, &b.hsts, b.log_query)
         && a.request_edits == b.request_edits
         && a.response_edits == b.response_edits
 }

@@ -46,6 +46,8 @@ pub struct Route {
     pub max_body: Option<u64>,
     /// Silence allowed, on either side.
     pub idle: Duration,
+    /// How long a client may take nothing of its answer.
+    pub idle_reader: Duration,
     /// Silence allowed in a WebSocket.
     pub idle_tunnel: Duration,
     /// Strict-Transport-Security.

@@ -137,6 +137,13 @@ impl Metrics {
         self.reloads_accepted.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Routes and upstreams that nobody holds any more have no series: names that come and go leave nothing behind.
+    fn forget_unused(&self) {
+        lock(&self.routes).retain(|_, route| Arc::strong_count(route) > 1);
+        lock(&self.upstreams).retain(|_, upstream| Arc::strong_count(upstream) > 1);
+        lock(&self.members).retain(|_, member| member.strong_count() > 0);
+    }
+
     /// A file was refused; nothing changed.
     pub fn reload_refused(&self) {
         self.reloads_refused.fetch_add(1, Ordering::Relaxed);
@@ -144,6 +151,7 @@ impl Metrics {
 
     /// The generation in force, when it came by something else than a reload: the start, a new certificate.
     pub fn set_generation(&self, generation: u64) {
+        self.forget_unused();
         self.generation.store(generation, Ordering::Relaxed);
     }
 

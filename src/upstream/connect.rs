@@ -35,6 +35,9 @@ const ASK_EVERY: Duration = Duration::from_secs(15);
 /// Questions without an answer after which the connection is dead.
 const ASK_TIMES: u32 = 4;
 
+/// How long it may take nothing of what was sent, nor say that it is there: keep-alive asks only where nothing is under way.
+const UNTAKEN: Duration = Duration::from_secs(120);
+
 /// Why an upstream could not be reached: what the client is told, and what the log says.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
@@ -145,6 +148,7 @@ fn watch(stream: &TcpStream) {
     let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(ASK_EVERY).with_retries(ASK_TIMES);
     // It is only a precaution: without it `idle` decides.
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(UNTAKEN));
 }
 
 async fn handshake(

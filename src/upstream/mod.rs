@@ -21,7 +21,7 @@ pub use hold::{Hold, HoldError, MOST_HELD};
 pub use http1::{Http1, Told};
 pub use member::{Health, Member};
 pub use multiplex::{Multiplexed, Seat, Sendable};
-pub use pool::{Opener, Opening, Pool, Sender, Turn};
+pub use pool::{AtHand, Opener, Opening, Pool, Sender, Turn};
 pub use resolve::follow;
 pub use target::{Failure, Lane, Target, TargetKey, TargetTls, Upstream, UpstreamKey};
 pub use wire::{Wire, poll_write_pieces, with_pieces};

@@ -85,6 +85,15 @@ pub struct Pool<B: Sendable> {
     opening: RefCell<HashMap<u64, Rc<Opening>>>,
 }
 
+/// Connections to a target that can take a request at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AtHand {
+    /// HTTP/1.1, with nothing on them.
+    pub idle: usize,
+    /// HTTP/2, which several requests share.
+    pub shared: usize,
+}
+
 struct Idle<B: Sendable> {
     connection: Http1<B>,
     since: Instant,
@@ -120,6 +129,15 @@ impl<B: Sendable> Pool<B> {
         let list = shared.get_mut(&target)?;
         list.retain(|connection| !connection.is_over());
         list.iter().find(|connection| connection.has_room()).map(Seat::on)
+    }
+
+    /// What this core has at hand for a target, without touching it.
+    pub fn at_hand(&self, target: u64) -> AtHand {
+        let is_usable = |idle: &&Idle<B>| idle.connection.is_free();
+        let idle = self.idle.borrow().get(&target).map_or(0, |list| list.iter().filter(is_usable).count());
+        let is_open = |connection: &&Rc<Multiplexed<B>>| !connection.is_over();
+        let shared = self.shared.borrow().get(&target).map_or(0, |list| list.iter().filter(is_open).count());
+        AtHand { idle, shared }
     }
 
     /// Keeps a connection whose exchange has ended, if another one may begin on it.

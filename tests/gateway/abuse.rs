@@ -6,19 +6,19 @@ use std::net::Ipv4Addr;
 use crate::harness::{Client, Gateway, Raw, Upstream, eventually};
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 
 /// One frame (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(9 + payload.len());
     bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
     bytes.extend_from_slice(&[kind, flags]);
@@ -54,13 +54,13 @@ fn integer(value: usize, bits: u8, first: u8) -> Vec<u8> {
 }
 
 /// The head of a request.
-fn head(method: &str, path: &str) -> Vec<u8> {
+pub fn head(method: &str, path: &str) -> Vec<u8> {
     let fields = [(":method", method), (":scheme", "https"), (":authority", "shop.home.test"), (":path", path)];
     fields.iter().flat_map(|(name, value)| field(name, value)).collect()
 }
 
 /// A connection on which the HTTP/2 preface was sent.
-async fn preface(client: &Client) -> Raw {
+pub async fn preface(client: &Client) -> Raw {
     let mut raw = client.clone().from(Ipv4Addr::new(127, 0, 0, 66)).raw("shop.home.test").await;
     raw.send([&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat()).await;
     raw

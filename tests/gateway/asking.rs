@@ -93,6 +93,31 @@ async fn every_step_has_its_reason_and_its_place() {
 }
 
 #[tokio::test]
+async fn each_server_of_an_upstream_is_told_of_with_the_connections_that_are_kept() {
+    let (one, gone) = (Upstream::echoing().await, Upstream::absent().await);
+    let edge = Gateway::serving(format!("[routes.shop]\nto = [\"{one}\", \"{gone}\"]\n")).await;
+    edge.get("shop.home.test/").await;
+    edge.get("shop.home.test/").await;
+    let of = explained(&edge, &["shop.home.test", "--from", "home"]).await["upstream"].clone();
+    assert_eq!((&of["balance"], &of["state"]), (&"round-robin".into(), &"1 of 2 accept connections".into()), "{of}");
+    let members = of["members"].as_array().unwrap();
+    assert_eq!(members[0]["address"], one.address().to_string());
+    assert_eq!(members[0]["set_aside"], false, "{of}");
+    // Each core keeps its own.
+    assert!(matches!(members[0]["idle"].as_u64(), Some(1 | 2)), "{of}");
+    assert!(members[0]["state"].as_str().unwrap().starts_with("up: accepted"), "{of}");
+    assert_eq!((&members[1]["set_aside"], &members[1]["idle"]), (&true.into(), &0.into()), "{of}");
+    assert!(members[1]["state"].as_str().unwrap().starts_with("down: upstream-refused"), "{of}");
+    let said = explain(&edge, &["shop.home.test", "--from", "home"]).await;
+    for part in
+        ["1 of 2 accept connections", " idle connection", "set aside, others come first; down: upstream-refused"]
+    {
+        assert!(flat(&said.out).contains(part), "`{part}` in\n{}", said.out);
+    }
+    assert!(said.out.lines().all(|line| line.chars().count() <= 80), "{}", said.out);
+}
+
+#[tokio::test]
 async fn what_is_explained_of_a_client_is_what_it_gets() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!(
@@ -175,4 +200,71 @@ async fn questions_that_cannot_be_answered_say_why() {
         assert_eq!(said.code, 1, "{words:?}: {}", said.said());
         assert!(said.said().contains(why), "`{why}` in {}", said.said());
     }
+}
+
+/// Every name of an answer that the page does not have in backticks, with what leads to it.
+fn undocumented(answer: &Value, page: &str, place: &str) -> Vec<String> {
+    match answer {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| {
+                let place = format!("{place}.{name}");
+                let own = (!page.contains(&format!("`{name}`"))).then(|| place.clone());
+                own.into_iter().chain(undocumented(value, page, &place)).collect::<Vec<_>>()
+            })
+            .collect(),
+        Value::Array(all) => all.iter().flat_map(|one| undocumented(one, page, place)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn every_field_of_every_answer_in_json_is_on_the_page() {
+    let (shop, gone) = (Upstream::echoing().await, Upstream::absent().await);
+    let limits = "limit = \"9/s\", in_flight = 9";
+    let routes = format!("[routes]\nshop = {{ to = [\"{shop}\", \"{gone}\"], {limits} }}\ngone = \"{gone}\"\n");
+    let edge = Gateway::serving(&routes).await;
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/asking.md")).unwrap();
+    let section = |heading: &str| {
+        let (_, rest) = page.split_once(&format!("\n## {heading}")).unwrap_or_else(|| panic!("no {heading}"));
+        rest.split("\n## ").next().unwrap().to_owned()
+    };
+    let others = section("JSON of the other commands");
+    let refused = edge.get("gone.home.test/").await;
+    let id = refused.text().lines().find_map(|line| line.strip_prefix("id ")).expect("an id").to_owned();
+    edge.get("shop.home.test/").await;
+    edge.get("shop.home.test/").await;
+    edge.folder().replace("new.toml", edge.folder().read("routes.toml").replace("gone =", "none ="));
+    edge.folder().replace("bad.toml", "[routes]\nshop = 7\n");
+    let live = ["--json", "--state", "state"];
+    for (words, section) in [
+        (vec!["explain", "shop.home.test", "--from", "home"], section("`doorward explain`")),
+        (vec!["explain", "shop.home.test", "--config", "routes.toml"], section("`doorward explain`")),
+        (vec!["plan", "new.toml"], section("`doorward plan`")),
+        (vec!["plan", "bad.toml"], section("`doorward plan`") + &others),
+        (vec!["top", "--once"], section("`doorward top`")),
+        (vec!["routes"], others.clone()),
+        (vec!["reload"], others.clone()),
+        (vec!["docker"], others.clone()),
+        (vec!["doctor", "routes.toml"], others.clone()),
+    ] {
+        let said = doorward(edge.folder().path(), &[&words[..], &live].concat()).await;
+        let answer: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{words:?}: {e}: {}", said.said()));
+        assert!(answer.is_object(), "{answer}");
+        assert_eq!(undocumented(&answer, &section, ""), Vec::<String>::new(), "{words:?}");
+    }
+    let certificates = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/certificates.md")).unwrap();
+    let said = doorward(edge.folder().path(), &[&["cert"][..], &live].concat()).await;
+    let answer: Value = serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}", said.said()));
+    assert!(answer["certificates"][0]["stored"].is_object(), "{answer}");
+    assert_eq!(undocumented(&answer, &certificates, "cert"), Vec::<String>::new());
+    for file in ["routes.toml", "bad.toml"] {
+        let said = doorward(edge.folder().path(), &["check", file, "--json"]).await;
+        assert_eq!(undocumented(&serde_json::from_str(&said.out).unwrap(), &others, file), Vec::<String>::new());
+    }
+    // The record in it is that of the log, which has a page of its own.
+    let mut incident = explained(&edge, &[&id]).await;
+    incident["record"] = Value::Null;
+    assert_eq!(undocumented(&incident, &section("`doorward explain`"), ""), Vec::<String>::new());
 }

@@ -9,6 +9,7 @@
 mod around;
 mod clients;
 mod crowd;
+mod network;
 mod upstreams;
 
 use std::sync::Arc;

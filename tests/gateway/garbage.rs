@@ -27,7 +27,11 @@ async fn what_is_no_http_is_told_so_and_recorded_under_the_same_id() {
     let large = format!("GET / HTTP/1.1\r\nHost: shop.home.test\r\nX: {}\r\n\r\n", "a".repeat(100_000));
     let many: String = (0..300).map(|n| format!("X-{n}: a\r\n")).collect();
     let many = format!("GET / HTTP/1.1\r\nHost: shop.home.test\r\n{many}\r\n");
+    let long = format!("GET /{} HTTP/1.1\r\nHost: shop.home.test\r\n\r\n", "a".repeat(100_000));
+    let endless = format!("GET /{}", "a".repeat(300_000));
     let cases = [
+        (&*long, 414, "target-limit", "limit"),
+        (&endless, 414, "target-limit", "limit"),
         ("this is no HTTP at all\r\n\r\n", 400, "bad-request", "denied"),
         ("\0\x01\x02\x03\r\n\r\n", 400, "bad-request", "denied"),
         ("GET / HTTP/1.1\r\nHost shop\r\n\r\n", 400, "bad-request", "denied"),
@@ -48,7 +52,7 @@ async fn what_is_no_http_is_told_so_and_recorded_under_the_same_id() {
         }
     }
     assert_eq!(shop.requests(), 0);
-    assert_eq!(edge.metric("doorward_connections_ended_total{cause=\"not-http\"}").await, 20.0);
+    assert_eq!(edge.metric("doorward_connections_ended_total{cause=\"not-http\"}").await, 28.0);
 }
 
 #[tokio::test]

@@ -101,6 +101,38 @@ async fn a_record_says_who_what_where_and_how_long() {
     assert!(!record.to_string().contains("secret"), "queries stay out");
 }
 
+/// The names in the first column of the page's table.
+fn fields_of_the_page() -> std::collections::BTreeSet<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/log.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let cells: Vec<&str> = rows.filter_map(|row| row.split(" | ").next()).collect();
+    cells.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn every_field_of_a_record_is_on_the_page_and_every_one_of_the_page_is_written() {
+    let (fine, chat) = (Upstream::echoing().await, Upstream::websocket().await);
+    let cutting = Upstream::acting(|mut peer| async move {
+        peer.request().await;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await;
+    })
+    .await;
+    let edge = Gateway::serving(format!(
+        "[routes]\nfine = {{ to = \"{fine}\", log_query = true }}\nchat = \"{chat}\"\ncutting = \"{cutting}\"\n"
+    ))
+    .await;
+    edge.get("fine.home.test/good?a=b").header("user-agent", "tester/1").await;
+    edge.client().from(STRANGER).get("fine.home.test/denied").await;
+    assert!(edge.get("cutting.home.test/cut").attempt().await.is_err());
+    edge.client().websocket("chat.home.test/ws").await.close().await;
+    let mut written = std::collections::BTreeSet::new();
+    for path in ["/good", "/denied", "/cut", "/ws"] {
+        let record = edge.record_of(path).await;
+        written.extend(record.as_object().unwrap().keys().cloned());
+    }
+    assert_eq!(written, fields_of_the_page());
+}
+
 #[tokio::test]
 async fn queries_are_recorded_where_a_route_asks_for_it() {
     let fine = Upstream::echoing().await;

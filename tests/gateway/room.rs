@@ -1,8 +1,12 @@
 //! How much the process takes on in all, and what gives way when that is reached: `[limits]`.
 
+use std::net::Ipv4Addr;
+
 use rustix::process::{Pid, Resource, getrlimit, prlimit};
 
-use crate::harness::{CERT, Client, Connection, DOORS, Door, FRONT, Gateway, Raw, TAIL, Upstream, eventually, full};
+use crate::harness::{
+    CERT, Client, Connection, DOORS, Door, FRONT, Gateway, Network, Raw, TAIL, Upstream, eventually, full,
+};
 
 /// Answers at once, but what is asked for under `/held` never.
 async fn holding() -> Upstream {
@@ -183,4 +187,43 @@ async fn the_heads_of_requests_are_limited_as_the_file_says() {
     };
     assert_eq!(fields(20).await.status, 200);
     assert_eq!(fields(60).await.refusal(), (431, "head-limit"));
+}
+
+/// Loopback is exempt, so the clients of this test have addresses of their own.
+#[tokio::test]
+async fn an_address_with_too_many_connections_loses_the_newest_and_nobody_else_feels_it() {
+    let Some(network) = Network::of_its_own() else { return };
+    let [greedy, good] = [Ipv4Addr::new(198, 51, 100, 7), Ipv4Addr::new(198, 51, 100, 8)];
+    network.add(greedy);
+    network.add(good);
+    let shop = holding().await;
+    let front = FRONT.replace("127.0.0.0/24\"", "127.0.0.0/24\", \"198.51.100.0/24\"");
+    let limits = "[limits]\nconnections_per_client = 5\n";
+    let edge = Gateway::running(format!("{front}{DOORS}{CERT}{TAIL}[routes]\nshop = \"{shop}\"\n{limits}")).await;
+    let refused = "doorward_connections_refused_total{cause=\"connections_per_client\"}";
+    let mut kept = Vec::new();
+    for n in 0..5 {
+        let client = edge.client().from(greedy);
+        kept.push(idle(&if n % 2 == 0 { client } else { client.h2() }).await);
+    }
+    let mut steady = idle(&edge.client().from(good)).await;
+    for n in 1..=20 {
+        assert!(
+            edge.client().from(greedy).get("shop.home.test/").attempt().await.is_err(),
+            "the {n}th beyond the limit"
+        );
+        assert_eq!(steady.get("/").await.status, 200, "another address notices nothing");
+    }
+    assert_eq!(edge.metric(refused).await, 20.0);
+    for connection in &mut kept {
+        assert_eq!(connection.get("/").await.status, 200, "what it has it keeps");
+    }
+    assert_eq!(edge.client().from(good).get("shop.home.test/").await.status, 200);
+    // The offence cost connections only: with one given back, the address is as welcome as before.
+    drop(kept.pop());
+    let again = async || edge.client().from(greedy).get("shop.home.test/").attempt().await.is_ok();
+    eventually("the address to be served again", async || again().await.then_some(())).await;
+    for _ in 0..30 {
+        assert!(edge.client().try_connect("shop.home.test").await.is_ok(), "loopback has as many as it likes");
+    }
 }

@@ -96,7 +96,7 @@ async fn tail_of_a_route_and_of_failures_leaves_the_rest_out() {
     assert!(next(&failures, "/refused").iter().all(|record| record["cause"].is_string()));
     let unknown = doorward(edge.folder().path(), &["tail", "shoop", "--state", "state"]).await;
     assert_eq!(unknown.code, 1);
-    assert!(unknown.said().contains("no route `shoop`"), "{}", unknown.said());
+    assert!(unknown.said().contains("no route `shoop`; did you mean `shop`?"), "{}", unknown.said());
 }
 
 #[tokio::test]

@@ -90,3 +90,37 @@ fn the_whole_home_becomes_a_file_that_keeps_its_own_promises_and_the_house_s() {
     assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stdout));
     assert!(text(&refused.stdout).contains("this promise is broken"), "{}", text(&refused.stdout));
 }
+
+/// The home of docs/moving.md: what it says in other files' words is what those programs take, and ours keeps its promise.
+#[test]
+fn the_home_of_the_page_is_good_in_every_words_that_it_is_written_in() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving.md")).unwrap();
+    let (_, page) = page.split_once("## The same home, written both ways").unwrap();
+    let block =
+        |kind: &str| page.split_once(&format!("```{kind}\n")).unwrap().1.split_once("```").unwrap().0.to_owned();
+    let folder = Folder::new();
+    crate::servers::certificate(&folder, "home", &["*.home.example"]);
+    let here = folder.0.display().to_string();
+
+    let nginx = block("nginx").replace("/etc/ssl/", &format!("{here}/"));
+    let nginx = format!("pid {here}/pid;\nerror_log {here}/log;\nevents {{}}\nhttp {{\naccess_log off;\n{nginx}}}\n");
+    std::fs::write(folder.0.join("nginx.conf"), nginx).unwrap();
+    let mut command = std::process::Command::new("/usr/sbin/nginx");
+    let judged =
+        command.args(["-t", "-c", &format!("{here}/nginx.conf"), "-e", &format!("{here}/log")]).output().unwrap();
+    assert!(judged.status.success(), "{}", text(&judged.stderr));
+
+    std::fs::write(folder.0.join("Caddyfile"), block("caddyfile")).unwrap();
+    let mut command = std::process::Command::new("caddy");
+    command.args(["adapt", "--config", "Caddyfile"]).current_dir(&folder.0).env("HOME", &folder.0);
+    let judged = command.output().expect("caddy is installed");
+    assert!(judged.status.success(), "{}", text(&judged.stderr));
+    assert!(!text(&judged.stderr).contains("not formatted"), "{}", text(&judged.stderr));
+
+    let ours = block("toml");
+    std::fs::write(folder.0.join("routes.toml"), ours.replace("/etc/ssl/", &format!("{here}/"))).unwrap();
+    let checked = folder.doorward(&["check", "routes.toml"]);
+    let printed = text(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("good (4 routes, 1 door, 1 expectation)"), "{printed}");
+}

@@ -66,7 +66,7 @@ pub fn doorward(folder: &Folder, name: &str, file: &str) -> Server {
     start(folder, command, port)
 }
 
-fn start(folder: &Folder, mut command: Command, port: u16) -> Server {
+pub fn start(folder: &Folder, mut command: Command, port: u16) -> Server {
     let log = File::create(folder.0.join(format!("log-{port}"))).unwrap();
     command.current_dir(&folder.0).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     let server = Server { child: command.spawn().unwrap(), port };

@@ -113,3 +113,40 @@ fn a_faulty_file_an_unknown_name_and_a_server_without_tls_are_refused() {
     assert!(text(&output.stderr).contains("unknown key `hodl`"), "{}", text(&output.stderr));
     assert_eq!(rig.now(), faulty);
 }
+
+/// `doorward trust` after some commands of root in a namespace of mounts of its own.
+fn trust_where(rig: &Rig, prepared: &str, words: &str) -> Output {
+    let script = format!("{prepared} && exec \"$0\" trust nas --yes {words}");
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", &script, env!("CARGO_BIN_EXE_doorward")]).current_dir(&rig.folder.0);
+    command.env("HERE", &rig.folder.0).stdin(std::process::Stdio::null()).output().expect("unshare is there")
+}
+
+#[test]
+fn a_file_that_cannot_be_written_stays_and_the_line_is_printed() {
+    let rig = Rig::new();
+    let prepared = "mount --bind \"$HERE\" \"$HERE\" && mount -o remount,bind,ro \"$HERE\" && cd \"$HERE\"";
+    let output = trust_where(&rig, prepared, "");
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(err.contains("cannot be written") && err.contains("Write this into [upstreams.nas]"), "{err}");
+    assert_eq!(out.lines().last(), Some(format!("pin = \"{}\"", rig.pin).as_str()), "{out}");
+    assert_eq!(rig.now(), rig.file);
+}
+
+#[test]
+fn a_file_in_the_nix_store_stays_and_the_line_is_printed() {
+    let rig = Rig::new();
+    let is_there = std::path::Path::new("/nix").exists();
+    let prepared = "mkdir -p /nix && mount -t tmpfs none /nix && mkdir -p /nix/store/abc-edge && \
+                    cp routes.toml /nix/store/abc-edge/ && ln -sf /nix/store/abc-edge/routes.toml linked.toml";
+    let output = trust_where(&rig, prepared, "--config linked.toml");
+    if !is_there {
+        // Whoever made it meanwhile keeps it: only an empty folder goes.
+        let _ = fs::remove_dir("/nix");
+    }
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(err.contains("made by Nix (/nix/store/abc-edge/routes.toml)"), "{err}");
+    assert_eq!(out.lines().last(), Some(format!("pin = \"{}\"", rig.pin).as_str()), "{out}");
+}

@@ -10,9 +10,10 @@ use tokio::sync::oneshot;
 
 use super::Control;
 use crate::admin::{Answer, Command, Order, Question};
-use crate::app::explain::{View, explain, explain_incident};
+use crate::app::explain::{UpstreamPart, View, explain, explain_incident};
 use crate::app::plan::{Before, dry, plan, refused_json};
 use crate::app::table;
+use crate::serve::Cores;
 use crate::telemetry::RequestId;
 use crate::upstream::{Lane, Protocol, Target, connect};
 
@@ -109,12 +110,13 @@ impl Control {
     /// task of its own.
     pub(super) fn explain(&self, question: Question, answer: oneshot::Sender<Answer>) {
         let (snapshot, config, via) = (self.cell.load(), Arc::clone(&self.config), Arc::clone(&self.via));
+        let cores = self.cores.clone();
         tokio::spawn(async move {
             let view = View { snapshot: &snapshot, config: &config, via: &via, is_live: true };
             let explained = match explain(view, &question) {
                 Ok((mut explanation, target)) => {
                     if let (Some(part), Some(target)) = (&mut explanation.upstream, target) {
-                        part.state = Some(state_of(&target).await);
+                        look_at(part, &target, &cores).await;
                     }
                     Answer::done(explanation.to_string(), serde_json::json!(explanation))
                 }
@@ -146,28 +148,36 @@ impl Control {
     }
 }
 
-/// What came of one connection to each member.
-async fn state_of(target: &Target) -> String {
-    match &*target.lanes {
+/// What came of one connection to each member, and which connections are at hand.
+async fn look_at(part: &mut UpstreamPart, target: &Target, cores: &Cores) {
+    let lanes: Arc<[u64]> = target.lanes.iter().map(|lane| lane.id).collect();
+    let states = join_all(target.lanes.iter().map(|lane| state_of_lane(lane)));
+    let (at_hand, states) = tokio::join!(cores.at_hand(lanes), states);
+    let up = states.iter().filter(|state| state.is_ok()).count();
+    let states: Vec<String> = states.into_iter().map(|state| state.unwrap_or_else(|down| down)).collect();
+    part.state = Some(match states.as_slice() {
         [] => "absent: it has no address now".to_owned(),
-        [one] => state_of_lane(one).await,
-        many => {
-            let states =
-                many.iter().map(async |lane| format!("{} {}", lane.member.authority, state_of_lane(lane).await));
-            join_all(states).await.join("; ")
-        }
+        [one] => one.clone(),
+        many => format!("{up} of {} accept connections", many.len()),
+    });
+    for ((member, at_hand), state) in part.members.iter_mut().zip(at_hand).zip(states) {
+        (member.idle, member.shared, member.state) = (Some(at_hand.idle), Some(at_hand.shared), Some(state));
     }
 }
 
 /// One connection, as a request would open it, and what came of it.
-async fn state_of_lane(lane: &Lane) -> String {
+async fn state_of_lane(lane: &Lane) -> Result<String, String> {
     let began = Instant::now();
     match tokio::time::timeout(LOOK_AT_UPSTREAM, connect(lane, Protocol::Http2, None)).await {
         Ok(Ok((_, protocol))) => {
             let speaks = if protocol == Protocol::Http2 { ", speaks HTTP/2" } else { "" };
-            format!("up: accepted a connection in {} ms{speaks}", began.elapsed().as_millis())
+            let took = match began.elapsed().as_millis() {
+                0 => "less than 1 ms".to_owned(),
+                some => format!("{some} ms"),
+            };
+            Ok(format!("up: accepted a connection in {took}{speaks}"))
         }
-        Ok(Err(error)) => format!("down: {}: {}", error.refusal, error.detail),
-        Err(_) => format!("down: no connection within {} s", LOOK_AT_UPSTREAM.as_secs()),
+        Ok(Err(error)) => Err(format!("down: {}: {}", error.refusal, error.detail)),
+        Err(_) => Err(format!("down: no connection within {} s", LOOK_AT_UPSTREAM.as_secs())),
     }
 }

@@ -30,7 +30,11 @@ impl Control {
         let refused = |why: String| Answer::refused(format!("{why}\n"));
         let known = |name: &String| snapshot.routes.iter().any(|known| *known.name == **name);
         if let Some(name) = route.as_ref().filter(|name| !known(name)) {
-            let why = format!("no route `{name}`; `doorward routes` shows what there is");
+            let close = |known: &&str| strsim::damerau_levenshtein(known, name) <= 2;
+            let why = match snapshot.routes.iter().map(|route| &*route.name).find(close) {
+                Some(guess) => format!("no route `{name}`; did you mean `{guess}`?"),
+                None => format!("no route `{name}`; `doorward routes` shows what there is"),
+            };
             return drop(answer.send(refused(why)));
         }
         let Some(lines) = lines else { return drop(answer.send(refused("nobody takes the records".to_owned()))) };

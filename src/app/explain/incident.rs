@@ -92,6 +92,7 @@ fn mend(record: &Value) -> String {
         ),
         Refusal::MethodNotAllowed => "CONNECT and TRACE are never forwarded; use another method.".into(),
         Refusal::HeadTooLarge => "Most often these are cookies: delete those of this site in the browser.".into(),
+        Refusal::TargetTooLong => "Shorten the address, or raise `head` of [limits] if a service really needs it.".into(),
         Refusal::AccessDenied => format!(
             "If {client} should enter, add its network to the `allow` named above; `doorward plan` then shows who else that \
              lets in. If it should be another address, the door believes somebody too little, or too much: see `trust`."

@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::place;
-use crate::config::{CertSource, Config, Origin, VerifySpec};
+use crate::config::{Balance, CertSource, Config, Origin, VerifySpec};
 use crate::model::{Client, HostPattern, normalise, show_duration};
 use crate::serve::{Believed, End};
 use crate::snapshot::{Action, Decision, Listener, Mode, Route, Snapshot, Trust};
@@ -126,12 +126,34 @@ pub struct UpstreamPart {
     pub verify: Option<String>,
     /// How long requests wait for it while it is away.
     pub hold: Option<String>,
+    /// Which of its addresses a request goes to; null where there is one.
+    pub balance: Option<&'static str>,
     /// Its addresses; null before DNS has answered, or offline.
     pub addresses: Option<Vec<String>>,
     /// Requests that wait for it now.
     pub waiting: Option<usize>,
     /// The last failure since the start.
     pub last_failure: Option<FailurePart>,
+    /// What a connection made just now came to: `up`, or why not; where there are several servers, how many of them take
+    /// one. Null offline.
+    pub state: Option<String>,
+    /// Its servers, in the order of the file.
+    pub members: Vec<MemberPart>,
+}
+
+/// One server of an upstream.
+#[derive(Debug, Serialize)]
+pub struct MemberPart {
+    /// `host:port`, as in the log and in the metrics.
+    pub address: String,
+    /// Whether the last that is known of it is a failure, so that others come first; null offline.
+    pub set_aside: Option<bool>,
+    /// Requests that are there now; null offline.
+    pub in_flight: Option<u64>,
+    /// Connections of HTTP/1.1 with nothing on them, ready for a request; null offline.
+    pub idle: Option<usize>,
+    /// Connections of HTTP/2, which requests share; null offline.
+    pub shared: Option<usize>,
     /// What a connection made just now came to: `up`, or why not; null offline.
     pub state: Option<String>,
 }
@@ -342,8 +364,17 @@ pub(super) fn upstream(target: &Target, is_live: bool) -> UpstreamPart {
         let known: Option<Vec<_>> = upstream.members.iter().map(|member| member.addresses()).collect();
         Some(known?.iter().flat_map(|addresses| addresses.iter().map(ToString::to_string)).collect())
     };
+    let members = target.lanes.iter().map(|lane| MemberPart {
+        address: lane.member.authority.to_string(),
+        set_aside: is_live.then(|| lane.is_aside()),
+        in_flight: is_live.then(|| lane.member.metrics.in_flight()),
+        idle: None,
+        shared: None,
+        state: None,
+    });
     UpstreamPart {
         name: upstream.name().to_owned(),
+        balance: (target.lanes.len() > 1).then(|| balance_words(key.balance)),
         endpoint: key.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         tls_name: tls.map(|tls| tls.name.to_str().into_owned()),
         verify: tls.map(|_| verify),
@@ -352,6 +383,16 @@ pub(super) fn upstream(target: &Target, is_live: bool) -> UpstreamPart {
         waiting: is_live.then(|| upstream.hold.waiting()),
         last_failure: failure,
         state: None,
+        members: members.collect(),
+    }
+}
+
+/// As the file has it.
+const fn balance_words(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "round-robin",
+        Balance::LeastRequests => "least-requests",
+        Balance::Sticky => "sticky",
     }
 }
 

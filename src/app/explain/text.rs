@@ -1,13 +1,18 @@
 //! An explanation for people: one paragraph for each step, within 80 columns, whatever strangers put into it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use super::Explanation;
-use super::parts::{CertificatePart, UpstreamPart};
+use super::parts::{CertificatePart, MemberPart, UpstreamPart};
 use crate::app::paragraph::paragraph_at;
+use crate::model::show_roughly;
 
 /// Columns of the labels on the left.
 const LABEL: usize = 13;
+
+/// Columns of a server's address, where there are several.
+const MEMBER: usize = 25;
 
 /// `a, b and c`; `nothing` for none.
 pub(super) fn listed(names: &[&str]) -> String {
@@ -29,7 +34,8 @@ impl fmt::Display for Explanation {
         writeln!(f, "{} {}", self.method, self.url)?;
         let status = outcome.status.map(|status| format!("{status} ")).unwrap_or_default();
         let cause = outcome.cause.map(|cause| format!("{cause}: ")).unwrap_or_default();
-        paragraph(f, "  outcome", &format!("{status}{cause}{}", outcome.text))?;
+        let but = if self.is_down() { ", which cannot be reached now (see below)" } else { "" };
+        paragraph(f, "  outcome", &format!("{status}{cause}{}{but}", outcome.text))?;
         writeln!(f)?;
         let others = match door.others.as_slice() {
             [] => String::new(),
@@ -76,11 +82,18 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
+    /// Whether it is sent to an upstream of which no server takes a connection now.
+    fn is_down(&self) -> bool {
+        let is_up = |member: &MemberPart| member.state.as_ref().is_none_or(|state| state.starts_with("up"));
+        self.sent.is_some() && self.upstream.as_ref().is_some_and(|upstream| !upstream.members.iter().any(is_up))
+    }
+
     fn write_upstream(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(upstream) = &self.upstream else { return Ok(()) };
-        let would = if self.sent.is_some() { "" } else { ", if it were let in" };
-        paragraph(f, "upstream", &format!("{}{would}", upstream_words(upstream)))?;
-        if let Some(addresses) = upstream.addresses.as_ref().filter(|_| self.live) {
+        let would = if self.sent.is_some() { "" } else { "would be " };
+        paragraph(f, "upstream", &format!("{would}{}", upstream_words(upstream)))?;
+        let has_several = upstream.members.len() > 1;
+        if let Some(addresses) = upstream.addresses.as_ref().filter(|_| self.live && !has_several) {
             let known =
                 if addresses.is_empty() { "none, DNS does not know it".to_owned() } else { addresses.join(", ") };
             paragraph(f, "  address", &known)?;
@@ -90,11 +103,21 @@ impl Explanation {
                 Some(number) if number > 0 => format!("; {number} requests wait for it"),
                 _ => String::new(),
             };
-            paragraph(f, "  now", &format!("{state}{waiting}"))?;
+            let connections = match upstream.members.as_slice() {
+                [one] => connections(one),
+                _ => String::new(),
+            };
+            paragraph(f, "  now", &format!("{state}{connections}{waiting}"))?;
+        }
+        for member in upstream.members.iter().filter(|_| has_several) {
+            let state = member.state.as_deref().unwrap_or("not asked");
+            let aside = if member.set_aside == Some(true) { "set aside, others come first; " } else { "" };
+            let text = format!("{aside}{state}{}", connections(member));
+            paragraph_at(f, MEMBER, &format!("    {}", member.address), if self.live { &text } else { "" })?;
         }
         if let Some(failure) = &upstream.last_failure {
-            let ago = ago(failure.seconds_ago);
-            paragraph(f, "  last failure", &format!("{ago} ago, {}: {}", failure.cause, failure.detail))?;
+            let ago = show_roughly(Duration::from_secs(failure.seconds_ago));
+            paragraph(f, "  failed", &format!("{ago} ago, {}: {}", failure.cause, failure.detail))?;
         }
         let Some(sent) = &self.sent else { return Ok(()) };
         paragraph(f, "sent", &sent.request_line)?;
@@ -105,13 +128,35 @@ impl Explanation {
     }
 }
 
+/// What is open there; nothing, where nobody has said.
+fn connections(member: &MemberPart) -> String {
+    let Some(idle) = member.idle else { return String::new() };
+    let s = |number: usize| if number == 1 { "" } else { "s" };
+    let mut words = match idle {
+        0 => "; no idle connection".to_owned(),
+        number => format!("; {number} idle connection{}", s(number)),
+    };
+    if let Some(shared) = member.shared.filter(|&shared| shared > 0) {
+        let _ = write!(words, ", {shared} of HTTP/2");
+    }
+    match member.in_flight {
+        Some(1) => words.push_str("; 1 request in flight"),
+        Some(number) if number > 1 => {
+            let _ = write!(words, "; {number} requests in flight");
+        }
+        _ => {}
+    }
+    words
+}
+
 fn upstream_words(upstream: &UpstreamPart) -> String {
     let tls = match (&upstream.tls_name, &upstream.verify) {
         (Some(name), Some(verify)) => format!(", TLS name {name}, judged by {verify}"),
         _ => String::new(),
     };
     let hold = upstream.hold.as_ref().map(|hold| format!(", waited for up to {hold}")).unwrap_or_default();
-    format!("{} at {}{tls}{hold}", upstream.name, upstream.endpoint)
+    let balance = upstream.balance.map(|balance| format!(" ({balance})")).unwrap_or_default();
+    format!("{} at {}{balance}{tls}{hold}", upstream.name, upstream.endpoint)
 }
 
 fn certificate_words(certificate: &CertificatePart) -> String {
@@ -122,14 +167,4 @@ fn certificate_words(certificate: &CertificatePart) -> String {
     let left = if days < 0 { format!("{} days ago", -days) } else { format!("in {days} days") };
     format!("[cert.{id}] ({}), ends {not_after}, {left}: {}", certificate.names.join(", "), certificate.why)
         .replace("[cert.local-ca]", "local CA")
-}
-
-/// `40 s`, `3 min`, `5 h`, `2 days`.
-pub(super) fn ago(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }

@@ -19,9 +19,9 @@ impl fmt::Display for Plan {
             None => "the other file".to_owned(),
         };
         if !self.changes {
-            let kept = self.kept();
             writeln!(f, "{}: nothing would change against {with}", self.file)?;
-            return writeln!(f, "{} routes as before; {kept}", self.same);
+            writeln!(f, "{} routes as before; promises: {}", self.same, self.kept())?;
+            return self.write_warnings(f);
         }
         writeln!(f, "{} against {with}:", self.file)?;
         self.write_routes(f)?;
@@ -36,9 +36,7 @@ impl fmt::Display for Plan {
         section(f, "doors", &self.doors)?;
         section(f, "settings", &self.settings)?;
         self.write_connections(f)?;
-        for warning in self.warnings.iter().take(SHOWN) {
-            paragraph_at(f, LEFT, "warning", &format!("line {}: {}", warning.line, warning.message))?;
-        }
+        self.write_warnings(f)?;
         paragraph_at(f, LEFT, "promises", &self.kept())
     }
 }
@@ -47,9 +45,15 @@ impl Plan {
     fn kept(&self) -> String {
         match self.promises {
             0 => "the file makes none".to_owned(),
-            1 => "the one of the file is kept".to_owned(),
-            number => format!("all {number} of the file are kept"),
+            1 => "the one promise of the file is kept".to_owned(),
+            number => format!("all {number} promises of the file are kept"),
         }
+    }
+
+    fn write_warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.warnings.iter().take(SHOWN).try_for_each(|warning| {
+            paragraph_at(f, LEFT, "warning", &format!("line {}: {}", warning.line, warning.message))
+        })
     }
 
     fn write_routes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

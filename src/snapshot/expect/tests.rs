@@ -1,3 +1,5 @@
+mod brute;
+
 use std::net::Ipv4Addr;
 use std::path::Path;
 

@@ -118,6 +118,8 @@ fn requests_of_all_cores_are_added_up() {
 #[test]
 fn counters_of_a_name_survive_a_reload() {
     let metrics = Metrics::new(1);
+    // As the snapshot does that is in force.
+    let _held = (metrics.route("shop"), metrics.upstream("home"));
     metrics.route("shop").record(0, 200, Duration::ZERO, 0, 0);
     metrics.upstream("home").failed(Refusal::UpstreamRefused);
     assert!(Arc::ptr_eq(&metrics.route("shop"), &metrics.route("shop")));
@@ -202,4 +204,25 @@ fn losses_of_the_access_log_are_shown() {
     metrics.watch_access_log(&log);
     assert_eq!(scrape(&metrics)["doorward_access_log_dropped_total"], 0.0);
     log.close();
+}
+
+#[test]
+fn names_that_nobody_holds_any_more_leave_nothing_behind() {
+    let metrics = Metrics::new(2);
+    let stays = metrics.route("shop");
+    stays.record(0, 200, Duration::ZERO, 0, 0);
+    let home = metrics.upstream("home");
+    home.connection_opened();
+    for n in 0..1000 {
+        let gone = metrics.route(&format!("gone{n}"));
+        gone.record(0, 200, Duration::ZERO, 0, 0);
+        metrics.upstream(&format!("gone{n}")).connection_opened();
+        metrics.set_generation(n);
+        assert!(metrics.render().contains(&format!("gone{n}")), "what is in use stays");
+        drop(gone);
+        metrics.set_generation(n);
+    }
+    let text = metrics.render();
+    assert!(text.contains("shop") && text.contains("home") && !text.contains("gone"), "{text}");
+    assert_eq!((metrics.routes().len(), metrics.upstreams().len()), (1, 1));
 }

@@ -32,6 +32,12 @@ impl Raw {
         .await
     }
 
+    /// Ends this side, as far as TCP and TLS know: nothing more will be sent.
+    pub async fn end(&mut self) -> &mut Raw {
+        within("the end to be said", self.wire.shutdown()).await.expect("the other side is there");
+        self
+    }
+
     /// Sends these bytes while reading, and forgetting, what comes back meanwhile.
     pub async fn pour(&mut self, bytes: &[u8]) -> io::Result<()> {
         let (mut reads, mut writes) = tokio::io::split(&mut self.wire);
@@ -64,6 +70,15 @@ impl Raw {
                 return String::from_utf8_lossy(&self.unread.drain(..end).collect::<Vec<u8>>()).into_owned();
             }
         }
+    }
+
+    /// Everything until the other side closes, however long that takes.
+    pub async fn patient_rest(&mut self) -> String {
+        let mut block = [0; 16384];
+        while let Ok(read @ 1..) = self.wire.read(&mut block).await {
+            self.unread.extend_from_slice(&block[..read]);
+        }
+        String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
     }
 
     /// The head of the next answer, final or not.

@@ -196,16 +196,24 @@ pub fn chunks() -> Vec<Case> {
     let refused = [
         "+5", "-5", " 5", "\t5", "5\u{b}", "5\u{c}", "5\n", "", "ffffffffffffffffff", "5_", "5:", "5=", "5/0", "5#",
         "5\"", "5\u{a0}", "5h", "0x5", "0 5", "5,0", "5.0", "5;a\nb", "5;\n", "5;a\r", "5;\r", "5\r", "5 5", "\u{b2}",
+        "5;\0", "5;a\0b", "5;\u{1}", "5;a=\"\u{7f}\"", "5 \0", "5;a=\u{1b}[2J", "5;\u{b}", "5;\u{8}",
     ];
     let form = |size: &str| {
         format!("POST /t HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n{size}\r\nhello\r\n0\r\n\r\n")
     };
     let mut all = of(Refused, &refused, form);
     let clean = [
-        "05", "5 ", "5\t", "5;", "5;a", "5;a=\"b;c\"", "5 ;a", "5;;", "0000000000000000000005", "5;\u{e9}", "5;\0",
-        "5;\u{1}",
+        "05", "5 ", "5\t", "5;", "5;a", "5;a=\"b;c\"", "5 ;a", "5;;", "0000000000000000000005", "5;\u{e9}",
+        "5;a\tb", "5\t;\ta",
     ];
     all.extend(of(Clean, &clean, form));
+    let signature = format!("5;chunk-signature={}", "a".repeat(64));
+    all.extend(of(Clean, &[&*signature], form));
+    let zeros = |count: usize| "0".repeat(count) + "5";
+    let [few, many, spaces, extension] =
+        [zeros(900), zeros(1100), format!("5{}", " ".repeat(1100)), format!("5;{}", "a".repeat(1100))];
+    all.extend(of(Clean, &[&*few], form));
+    all.extend(of(Refused, &[&*many, &*spaces, &*extension], form));
     let behind = ["hello", "hello\n", "hello\r", "hello\n\r", "hell\r\n", "helloo\r\n", "helloXX"];
     all.extend(of(Refused, &behind, |data| {
         format!("POST /t HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n5\r\n{data}0\r\n\r\n")

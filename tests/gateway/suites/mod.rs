@@ -3,6 +3,7 @@
 
 mod h2load;
 mod h2spec;
+mod slow_clients;
 mod slowhttptest;
 mod tls;
 mod websocket;
