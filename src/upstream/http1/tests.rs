@@ -40,7 +40,7 @@ async fn joined() -> (Http1<Sent>, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
-    (Http1::new(Connected::Plain(Wire(near))), far)
+    (Http1::new(Connected::plain(Wire(near))), far)
 }
 
 fn request(method: Method, body: Sent) -> Box<Request<Sent>> {
