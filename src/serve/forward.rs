@@ -256,7 +256,8 @@ fn explain(exchange: &Exchange, search: &Search<'_>, error: &AnswerError, is_no_
         return (refusal, "the upload was ended here".into());
     }
     if error.is_own_end() {
-        return (Refusal::BadRequest, "the client broke off its upload".into());
+        let fault = exchange.upload.fault.get().cloned();
+        return (Refusal::BadRequest, fault.map_or("the client broke off its upload".into(), Cow::from));
     }
     let is_no_http2 = is_no_http2 || error.is_http2_nonsense();
     let is_nonsense = error.is_nonsense() || is_no_http2;
