@@ -258,6 +258,7 @@ async fn fresh(
         is_away: false,
     };
     let (stream, spoken) = connect(lane, most, Some(&greeting(exchange, target))).await?;
+    let stream = stream.counted_by(&target.upstream.metrics);
     lane.put_back();
     match spoken {
         Protocol::Http1 => {
