@@ -1,5 +1,6 @@
 //! Bodies on their way through: counted, limited, watched for silence, never kept.
 
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -156,7 +157,12 @@ impl ClientBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(fault) = misframed(&error) {
+                    let _ = exchange.upload.fault.set(format!("the body is not sent as chunks are: {fault}"));
+                }
+                Poll::Ready(Some(Err(BodyError::Broken(error))))
+            }
         }
     }
 
@@ -269,6 +275,13 @@ impl ResponseBody {
             }
         }
     }
+}
+
+/// What is wrong with the bytes of a body, if that is why it ended.
+fn misframed(error: &hyper::Error) -> Option<&io::Error> {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let cause = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput).then_some(cause)
 }
 
 /// How long a client may take nothing of an answer of ours where there is no route.

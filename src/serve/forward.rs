@@ -255,7 +255,8 @@ fn explain(exchange: &Exchange, search: &Search<'_>, error: &hyper::Error, is_no
     // A stream that neither the upstream nor the library ended was ended by its own body.
     let is_own_end = fault.is_some_and(|fault| fault.is_reset() && !fault.is_remote() && !fault.is_library());
     if error.is_user() || is_own_end {
-        return (Refusal::BadRequest, "the client broke off its upload".into());
+        let fault = exchange.upload.fault.get().cloned();
+        return (Refusal::BadRequest, fault.map_or("the client broke off its upload".into(), Cow::from));
     }
     let is_no_http2 = is_no_http2 || fault.is_some_and(h2::Error::is_library);
     let is_nonsense = error.is_parse() || is_no_http2;
