@@ -36,6 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["cli/"]),
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
+    ("httparse", &["upstream/http1/"]),
     ("listenfd", &["service/"]),
     ("mimalloc", &["main.rs"]),
     ("pingora_limits", &["serve/counting.rs"]),

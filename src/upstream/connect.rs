@@ -19,6 +19,7 @@ use super::target::{Lane, TargetTls};
 use super::wire::{Wire, poll_write_pieces};
 use crate::cert::{UpstreamTlsFailure, explain_failure};
 use crate::model::{Refusal, write_own_proxy_header};
+use crate::telemetry::UpstreamMetrics;
 
 /// How long a TCP connection may take, over all addresses. Fixed: a LAN answers in milliseconds.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -60,12 +61,42 @@ pub enum Protocol {
 }
 
 /// An open connection to an upstream.
-#[derive(Debug)]
-pub enum Connected {
-    /// Cleartext.
+pub struct Connected {
+    stream: Stream,
+    /// Counts it for as long as it is open; none for one of our own, to look.
+    _counted: Option<Counted>,
+}
+
+enum Stream {
     Plain(Wire),
-    /// TLS.
     Tls(Box<TlsStream<Wire>>),
+}
+
+/// One open connection in the counters of its upstream.
+struct Counted(Arc<UpstreamMetrics>);
+
+impl Connected {
+    fn over(stream: Stream) -> Connected {
+        Connected { stream, _counted: None }
+    }
+
+    /// One that a test has opened itself.
+    #[cfg(test)]
+    pub fn plain(wire: Wire) -> Connected {
+        Connected::over(Stream::Plain(wire))
+    }
+
+    /// The same, counted from now until it is closed.
+    pub fn counted_by(self, metrics: &Arc<UpstreamMetrics>) -> Connected {
+        metrics.connection_opened();
+        Connected { _counted: Some(Counted(Arc::clone(metrics))), ..self }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
 }
 
 /// Opens a connection, and says what is to be spoken on it: at most `most`. `greeting`: what stands before everything, also
@@ -88,7 +119,7 @@ pub async fn connect(
     match &lane.tls {
         None => {
             let spoken = if lane.may_speak_http2 { most } else { Protocol::Http1 };
-            Ok((Connected::Plain(stream), spoken))
+            Ok((Connected::over(Stream::Plain(stream)), spoken))
         }
         Some(tls) => {
             let stream = handshake(stream, tls, member, most).await?;
@@ -96,7 +127,7 @@ pub async fn connect(
                 Some(b"h2") => Protocol::Http2,
                 _ => Protocol::Http1,
             };
-            Ok((Connected::Tls(Box::new(stream)), spoken))
+            Ok((Connected::over(Stream::Tls(Box::new(stream))), spoken))
         }
     }
 }
@@ -220,18 +251,18 @@ fn wrong(refusal: Refusal, detail: String) -> UpstreamError {
 
 impl AsyncRead for Connected {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Connected::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Connected::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
 
 impl AsyncWrite for Connected {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Connected::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Connected::Tls(stream) => poll_write_pieces(stream, cx, &[io::IoSlice::new(buf)]),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => poll_write_pieces(stream, cx, &[io::IoSlice::new(buf)]),
         }
     }
 
@@ -240,30 +271,30 @@ impl AsyncWrite for Connected {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Connected::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Connected::Tls(stream) => poll_write_pieces(stream, cx, bufs),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => poll_write_pieces(stream, cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Connected::Plain(stream) => stream.is_write_vectored(),
-            Connected::Tls(stream) => stream.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Connected::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Connected::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Connected::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Connected::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -240,7 +240,7 @@ async fn every_field_of_every_answer_in_json_is_on_the_page() {
     for (words, section) in [
         (vec!["explain", "shop.home.test", "--from", "home"], section("`doorward explain`")),
         (vec!["explain", "shop.home.test", "--config", "routes.toml"], section("`doorward explain`")),
-        (vec!["plan", "new.toml"], section("`doorward plan`")),
+        (vec!["plan", "new.toml"], section("`doorward plan`") + &others),
         (vec!["plan", "bad.toml"], section("`doorward plan`") + &others),
         (vec!["top", "--once"], section("`doorward top`")),
         (vec!["routes"], others.clone()),

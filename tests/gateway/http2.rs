@@ -1,10 +1,10 @@
 //! HTTP/2 in, HTTP/1.1 out.
 
 use bytes::Bytes;
-use http::Response;
+use http::{Request, Response};
 use tokio::sync::mpsc;
 
-use crate::harness::{Gateway, Upstream, eventually, full};
+use crate::harness::{Gateway, Upstream, eventually, full, within};
 
 #[tokio::test]
 async fn many_streams_share_one_connection() {
@@ -99,6 +99,29 @@ async fn a_cancelled_stream_ends_the_work_behind_it() {
     assert_eq!(open.get("/").await.text(), "again", "the connection goes on");
     let record = edge.record_of("/film").await;
     assert_eq!(record["aborted"], true, "{record}");
+}
+
+/// Many clients end an upload so, whose length they have said before.
+#[tokio::test]
+async fn an_upload_that_ends_with_an_empty_frame_leaves_the_upstream_connection_to_the_next() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let (wire, _) = edge.client().h2().open("shop.home.test").await.unwrap();
+    let (mut send, connection) = h2::client::handshake(wire).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..3 {
+        send = send.ready().await.unwrap();
+        let request = Request::post("https://shop.home.test/").header("content-length", "5").body(()).unwrap();
+        let (answer, mut upload) = send.send_request(request, false).unwrap();
+        upload.send_data(Bytes::from_static(b"hello"), false).unwrap();
+        upload.send_data(Bytes::new(), true).unwrap();
+        let (head, mut body) = within("an answer", answer).await.unwrap().into_parts();
+        assert_eq!(head.status, 200);
+        while let Some(piece) = within("the rest", body.data()).await {
+            let _ = body.flow_control().release_capacity(piece.unwrap().len());
+        }
+    }
+    assert_eq!(shop.connections(), 1);
 }
 
 #[tokio::test]

@@ -271,3 +271,18 @@ async fn the_metrics_door_has_an_allow_of_its_own() {
     let guest = edge.client().at(Door::Metrics).from(crate::harness::GUEST);
     assert_eq!(guest.get("edge/metrics").await.status, 200);
 }
+
+#[tokio::test]
+async fn connections_to_an_upstream_are_counted_while_they_are_open() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    edge.get("shop.home.test/").await;
+    let (open, opened) = (
+        "doorward_upstream_connections{upstream=\"shop\"}",
+        "doorward_upstream_connections_opened_total{upstream=\"shop\"}",
+    );
+    assert_eq!((edge.metric(open).await, edge.metric(opened).await), (1.0, 1.0));
+    shop.stop().await;
+    eventually("the connection to be counted as closed", async || (edge.metric(open).await == 0.0).then_some(())).await;
+    assert_eq!(edge.metric(opened).await, 1.0);
+}

@@ -13,8 +13,8 @@ const LISTENING: &str = "0A";
 pub(super) struct Holder {
     name: String,
     process: u32,
-    /// The unit of systemd that it belongs to.
-    pub(super) unit: Option<String>,
+    /// What ends it, as far as that can be told.
+    pub(super) mend: String,
 }
 
 impl fmt::Display for Holder {
@@ -36,11 +36,28 @@ pub(super) fn holder_of(wanted: SocketAddr) -> Option<Holder> {
         return None;
     }
     let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    processes.into_iter().find(|process| has_one_of(*process, &sockets)).map(|process: u32| Holder {
-        name: fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim().to_owned(),
-        process,
-        unit: fs::read_to_string(format!("/proc/{process}/cgroup")).ok().and_then(|text| unit_of(&text)),
-    })
+    let process: u32 = processes.into_iter().find(|process| has_one_of(*process, &sockets))?;
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim().to_owned();
+    let cgroup = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+    let mend = mend_of(&name, &cgroup, wanted.port());
+    Some(Holder { name, process, mend })
+}
+
+/// `0::/system.slice/nginx.service`, `0::/system.slice/docker-4f5e….scope`. The process that publishes a container's port
+/// belongs to the engine, which is not to be stopped for it. A person's own session is nothing to stop either.
+fn mend_of(name: &str, cgroup: &str, port: u16) -> String {
+    if name == "docker-proxy" {
+        return format!("`docker ps --filter publish={port}` shows whose port it is: stop that container");
+    }
+    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+    let part = |end: &str| path.split('/').find_map(|part| part.strip_suffix(end));
+    if let Some(id) = part(".scope").and_then(|scope| scope.strip_prefix("docker-")) {
+        return format!("`docker stop {}`", id.get(..12).unwrap_or(id));
+    }
+    match part(".service").filter(|_| path.starts_with("/system.slice/")) {
+        Some(unit) => format!("`systemctl stop {unit}.service`"),
+        None => "end that".to_owned(),
+    }
 }
 
 fn is_in_the_way(held: SocketAddr, wanted: SocketAddr) -> bool {
@@ -76,13 +93,6 @@ fn address_of(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
-/// `0::/system.slice/nginx.service`. A person's own session is no unit to stop.
-fn unit_of(cgroup: &str) -> Option<String> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let unit = path.strip_prefix("/system.slice/")?.split('/').find(|part| part.ends_with(".service"))?;
-    Some(unit.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -109,7 +119,20 @@ mod tests {
         assert_eq!(listening(&line.replace(" 0A ", " 01 ")), None, "a connection");
         assert_eq!(address_of("00000000000000000000000001000000:0050"), Some("[::1]:80".parse().unwrap()));
         assert_eq!(address_of("what?"), None);
-        assert_eq!(unit_of("0::/system.slice/nginx.service\n").as_deref(), Some("nginx.service"));
-        assert_eq!(unit_of("0::/user.slice/user-0.slice/session-1.scope\n"), None);
+    }
+
+    #[test]
+    fn what_ends_it_is_named_and_never_the_whole_engine() {
+        let id = "4f5e6d7c8b9a".repeat(5);
+        for (name, cgroup, mend) in [
+            ("nginx", "0::/system.slice/nginx.service\n".to_owned(), "`systemctl stop nginx.service`"),
+            ("nginx", format!("0::/system.slice/docker-{id}.scope\n"), "`docker stop 4f5e6d7c8b9a`"),
+            ("docker-proxy", "0::/system.slice/docker.service\n".to_owned(), "`docker ps --filter publish=443`"),
+            ("nc", "0::/user.slice/user-0.slice/user@0.service/a.scope\n".to_owned(), "end that"),
+            ("nc", String::new(), "end that"),
+        ] {
+            let said = mend_of(name, &cgroup, 443);
+            assert!(said.starts_with(mend), "{said}");
+        }
     }
 }

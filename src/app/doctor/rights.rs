@@ -48,9 +48,8 @@ fn port(address: SocketAddr, what: &str) -> Option<Finding> {
                 let mend = format!("`ss -ltnp 'sport = :{port}'` shows who has it; end that, or write another port");
                 return Some(Finding::fault("ports", said, mend));
             };
-            let stop =
-                holder.unit.as_ref().map_or_else(|| "end that".to_owned(), |unit| format!("`systemctl stop {unit}`"));
-            Finding::fault("ports", format!("{said}: by {holder}"), format!("{stop}, or write another port"))
+            let mend = format!("{}, or write another port", holder.mend);
+            Finding::fault("ports", format!("{said}: by {holder}"), mend)
         }
         io::ErrorKind::PermissionDenied => Finding::warning(
             "ports",
