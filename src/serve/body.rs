@@ -15,7 +15,7 @@ use super::expect::Gate;
 use super::headers::clean_trailers;
 use super::replay::{Kept, KeptBody};
 use crate::model::Refusal;
-use crate::upstream::Sender;
+use crate::upstream::{AnswerBody, AnswerError, Sender};
 
 /// Why a body ends early.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +26,12 @@ pub enum BodyError {
     /// The upstream answered without it.
     #[error("the upstream never asked for the body")]
     Unasked,
-    /// The other side ended it.
+    /// The client broke it off.
     #[error("the body broke off")]
     Broken(#[source] hyper::Error),
+    /// The upstream broke it off.
+    #[error("the answer broke off")]
+    Cut(#[source] AnswerError),
 }
 
 /// A request body on its way to the upstream.
@@ -180,7 +183,7 @@ pub struct ResponseBody {
 
 enum Kind {
     Own(Option<Bytes>),
-    Upstream(Incoming, Option<Lease>),
+    Upstream(AnswerBody<RequestBody>, Option<Lease>),
 }
 
 /// The upstream connection that an answer is read from; goes back to the pool when the answer ends.
@@ -202,7 +205,7 @@ impl ResponseBody {
     }
 
     /// The upstream's body; the connection is given back at its end.
-    pub fn upstream(inner: Incoming, lease: Lease, exchange: &Rc<Exchange>) -> ResponseBody {
+    pub fn upstream(inner: AnswerBody<RequestBody>, lease: Lease, exchange: &Rc<Exchange>) -> ResponseBody {
         let mut body = ResponseBody { kind: Kind::Upstream(inner, Some(lease)), exchange: Rc::clone(exchange) };
         // Nobody asks for any of it while an HTTP/2 client keeps its window shut.
         waits_for_reader(exchange);
@@ -265,7 +268,7 @@ impl ResponseBody {
             Poll::Ready(Some(Err(error))) => {
                 wait.end();
                 exchange.detail.replace(Some(format!("the upstream broke off its answer: {error}")));
-                Poll::Ready(Some(Err(BodyError::Broken(error))))
+                Poll::Ready(Some(Err(BodyError::Cut(error))))
             }
             Poll::Ready(None) => {
                 wait.end();
@@ -297,11 +300,11 @@ fn waits_for_reader(exchange: &Exchange) {
 /// rest of the body.
 fn release(lease: Option<Lease>, exchange: &Exchange) {
     // A place on a shared connection is given back by being dropped. One that was opened in somebody's name serves nobody else.
-    if let Some(Lease { sender: Sender::Http1(sender), lane }) = lease
+    if let Some(Lease { sender: Sender::Http1(connection), lane }) = lease
         && exchange.upload.is_done.get()
         && !exchange.is_private()
     {
-        exchange.core.pool.put(lane, sender, exchange.core.now());
+        exchange.core.pool.put(lane, connection, exchange.core.now());
     }
 }
 
