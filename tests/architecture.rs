@@ -17,8 +17,8 @@ const FLOORS: [&[&str]; 9] = [
     &["cert"],
     &["upstream"],
     &["snapshot"],
-    &["serve", "provider", "acme", "admin", "import", "mail", "service"],
-    &["app"],
+    &["serve", "provider", "acme", "admin", "mail", "service"],
+    &["app", "import"],
     &["cli"],
     &["lib", "main"],
 ];
@@ -36,6 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["cli/"]),
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
+    ("httparse", &["upstream/http1/"]),
     ("listenfd", &["service/"]),
     ("mimalloc", &["main.rs"]),
     ("pingora_limits", &["serve/counting.rs"]),

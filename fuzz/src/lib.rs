@@ -21,3 +21,5 @@ pub mod framing;
 /// HTTP/2 frames, as far as they are looked at.
 #[path = "../../src/serve/trailers.rs"]
 pub mod trailers;
+
+pub mod http1;

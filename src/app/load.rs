@@ -119,7 +119,7 @@ impl Workshop {
     /// Makes a snapshot of a file that was checked before: certificates are read anew.
     pub fn assemble(&self, of: Ingredients, previous: Option<&Snapshot>) -> Result<Prepared, Faults> {
         let Ingredients { config, source, mut warnings, containers } = of;
-        let (whole, translation) = with_containers(&config, containers.as_deref());
+        let (whole, mut translation) = with_containers(&config, containers.as_deref());
         let mut notices = Vec::new();
         let (served, is_all_read) = self.certificates(&config, previous, &mut notices);
         let covering = CertTable::build(served.clone(), config.domain.as_ref().map(|domain| &domain.value));
@@ -128,7 +128,8 @@ impl Workshop {
         if is_all_read && self.overlay.is_none() {
             warnings.extend(uncovered_warnings(&config, &source, &uncovered));
         }
-        let (certificates, local_ca) = self.with_local_ca(&whole, served, covering, &uncovered, &mut notices);
+        let (mut certificates, local_ca) = self.with_local_ca(&whole, served, covering, &uncovered, &mut notices);
+        show_as_asked(&mut certificates, &whole, &mut translation);
         let snapshot = self.compiled(&whole, certificates, previous, containers.is_some());
         let mut broken = Vec::new();
         for promise in broken_promises(&snapshot, &config.expects) {
@@ -153,7 +154,7 @@ impl Workshop {
         local_ca: Option<PathBuf>,
     ) -> Result<Prepared, Faults> {
         let Ingredients { config, source, warnings, containers } = of;
-        let (whole, translation) = with_containers(&config, containers.as_deref());
+        let (whole, mut translation) = with_containers(&config, containers.as_deref());
         let is_known = containers.is_some();
         if !uncovered_names(&whole, &previous.certificates).is_empty() {
             // A name without a certificate: as after a change of files.
@@ -162,7 +163,8 @@ impl Workshop {
             let prepared = self.assemble(of, Some(previous))?;
             return Ok(Prepared { config, ..prepared });
         }
-        let certificates = previous.certificates.clone();
+        let mut certificates = previous.certificates.clone();
+        show_as_asked(&mut certificates, &whole, &mut translation);
         let snapshot = self.compiled(&whole, certificates, Some(previous), is_known);
         let broken = broken_promises(&snapshot, &config.expects);
         let notices = broken.iter().map(|broken| told_broken(broken, &source).to_string()).collect();
@@ -262,6 +264,18 @@ impl Workshop {
                 notices.push(format!("the local CA cannot serve {} names: {error}", uncovered.len()));
                 (covering, None)
             }
+        }
+    }
+}
+
+/// Certificates that containers ask for by name are shown where they cover; where one does not, its containers are told.
+fn show_as_asked(certificates: &mut CertTable, whole: &Config, translation: &mut Translation) {
+    let asked = || whole.routes.iter().filter_map(|route| Some((&route.host, route.cert.as_deref()?)));
+    for host in certificates.ask_for(asked()) {
+        let Some((_, id)) = asked().find(|(asking, _)| *asking == host) else { continue };
+        let host = host.to_string();
+        for verdict in translation.verdicts.iter_mut().filter(|one| one.leads.iter().any(|lead| lead.name == host)) {
+            verdict.notes.push(format!("CERT_NAME has no effect: [cert.{id}] does not cover {host}"));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Certificate;
 use super::names::parent;
-use crate::model::HostName;
+use crate::model::{HostName, HostPattern};
 
 /// All certificates of a snapshot, by name.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct CertTable {
     all: Vec<Arc<Certificate>>,
     given: Index,
     minted: Index,
+    /// What somebody asked for by name, before everything else that covers.
+    asked: Index,
     default: Option<Arc<Certificate>>,
 }
 
@@ -47,6 +49,27 @@ impl CertTable {
         table
     }
 
+    /// Shows for each of these names the given certificate of that id that was asked for, in place of what was asked before.
+    /// Only one that covers its name: which of them do not is the answer.
+    pub fn ask_for<'a>(&mut self, wishes: impl Iterator<Item = (&'a HostPattern, &'a str)>) -> Vec<&'a HostPattern> {
+        self.asked = Index::default();
+        let mut uncovered = Vec::new();
+        for (host, id) in wishes {
+            let (name, below) = match host {
+                HostPattern::Exact(name) => (name.as_str().to_owned(), None),
+                HostPattern::Wildcard(base) => (format!("any.{base}"), Some(base)),
+                HostPattern::Trailing(_) | HostPattern::Regex(_) | HostPattern::Any => continue,
+            };
+            let covers = |one: &&Arc<Certificate>| !one.is_local() && *one.id == *id && one.covers(&name);
+            match (self.all.iter().find(covers), below) {
+                (None, _) => uncovered.push(host),
+                (Some(found), None) => drop(self.asked.exact.insert(name.into(), Arc::clone(found))),
+                (Some(found), Some(base)) => drop(self.asked.wildcard.insert(base.as_str().into(), Arc::clone(found))),
+            }
+        }
+        uncovered
+    }
+
     /// The certificate for a TLS name (any case, a trailing dot allowed). `None` only if there is no certificate at all.
     pub fn find(&self, name: Option<&str>) -> Option<&Arc<Certificate>> {
         let covering = name.and_then(|name| {
@@ -66,7 +89,10 @@ impl CertTable {
 
     /// The certificate that covers a host (lower case, no trailing dot), without falling back to the default.
     pub fn covering(&self, host: &str) -> Option<&Arc<Certificate>> {
-        self.given.covering(host).or_else(|| self.minted.covering(host))
+        // What is asked for below a name says nothing of a name of its own.
+        let exact = self.asked.exact.get(host).or_else(|| self.given.exact.get(host));
+        let below = || self.asked.wildcard.get(parent(host)?);
+        exact.or_else(below).or_else(|| self.given.covering(host)).or_else(|| self.minted.covering(host))
     }
 
     /// The certificate for clients that name nobody we know.

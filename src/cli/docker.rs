@@ -58,7 +58,8 @@ fn file_if_any(config: Option<PathBuf>) -> Option<PathBuf> {
     config.or_else(|| Some(places::routes_file(None)).filter(|path| path.exists()))
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+/// What `docker inspect` printed: a file, or standard input for `-`.
+pub(super) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     if path == Path::new("-") {
         std::io::stdin().lock().take(LARGEST).read_to_end(&mut text)?;

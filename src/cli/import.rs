@@ -1,7 +1,7 @@
 //! `doorward import`: what another proxy serves, as a routes.toml on standard output. Writes no file; what a person should
 //! know beside it goes to standard error, so that `>` keeps the two apart.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::screen::Screen;
@@ -12,12 +12,24 @@ use crate::import::{self, ImportError, Imported};
 pub(super) fn import(words: ImportWords, screen: &mut Screen) -> ExitCode {
     let made = match words.from {
         ImportOrder::Npm { path } => import::import_npm(&path),
+        ImportOrder::Docker { paths } => docker(&paths),
         ImportOrder::AcmeSh { path } => return acme_sh(&path, screen),
     };
     match made {
         Ok(imported) => show(&imported, screen),
         Err(error) => nothing(&error),
     }
+}
+
+/// What `docker inspect` printed, in one file or several.
+fn docker(paths: &[PathBuf]) -> Result<Imported, ImportError> {
+    let read = |path: &PathBuf| match super::docker::read(path) {
+        Ok(text) => Ok((path.clone(), text)),
+        Err(cause) => Err(ImportError::Unreadable { path: path.clone(), cause }),
+    };
+    let texts = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let texts: Vec<(&Path, Vec<u8>)> = texts.iter().map(|(path, text)| (path.as_path(), text.clone())).collect();
+    import::import_docker(&texts)
 }
 
 fn nothing(error: &ImportError) -> ExitCode {

@@ -256,6 +256,14 @@ enum ImportOrder {
         #[arg(value_name = "PATH")]
         path: PathBuf,
     },
+    /// From nginx-proxy: the containers that it serves, as `docker inspect` prints them
+    #[command(after_help = "On the engine's host, as root, so that the proxy's own folders can be read:\n  \
+                  docker inspect $(docker ps -aq) | doorward import docker - > routes.toml")]
+    Docker {
+        /// What `docker inspect` printed, in one file or several; - is standard input
+        #[arg(value_name = "FILE", required = true)]
+        paths: Vec<PathBuf>,
+    },
     /// From acme.sh: the [cert] tables for what it renews
     AcmeSh {
         /// Its folder, usually ~/.acme.sh

@@ -398,6 +398,7 @@ pub const DOCKER: Table = Table {
         key("hold", "a duration", "\"30s\"", "how long requests wait for a container that is away; default: not at all"),
         key("allow", ALLOW_TAKES, "[\"lan\"]", "the widest that a container may admit"),
         key("public", "true or false", "true", "containers may claim public names"),
+        key("default_host", "a name", "\"photos\"", "the container with this name answers for every name that nobody has"),
     ],
     hints: &[("host", "it is called `socket`"), ("network", "it is called `networks`, and takes a list")],
 };

@@ -80,6 +80,7 @@ fn bare(name: Located<Arc<str>>, host: HostPattern, to: Option<ToSpec>) -> Route
         headers: HeadersSpec::default(),
         paths: Vec::new(),
         schemes: Schemes::default(),
+        cert: None,
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn docker<'t>(reading: &Reading<'t>, item: &Item<'t>) -> Option<Docke
         hold: section.duration("hold"),
         allow: access::allow(&section, "allow"),
         public: section.flag("public").is_some_and(|flag| flag.value),
+        default_host: section.text("default_host").and_then(|text| forms::host_name(reading, &text)),
     })
 }
 

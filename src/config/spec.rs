@@ -337,6 +337,18 @@ pub enum Schemes {
     HttpOnly,
 }
 
+impl Schemes {
+    /// For people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Schemes::AsTheDoor => "as the door says",
+            Schemes::Both => "over http and https, without a redirect",
+            Schemes::HttpsOnly => "over https alone",
+            Schemes::HttpOnly => "over http alone",
+        }
+    }
+}
+
 /// How an https upstream's certificate is judged.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum VerifySpec {
@@ -402,6 +414,9 @@ pub struct RouteSpec {
     pub paths: Vec<PathSpec>,
     /// Over which schemes it is served.
     pub schemes: Schemes,
+    /// The `[cert.<id>]` that is shown for it, of those that cover its name. The file has no key for it: there, the names
+    /// of a certificate say so. A container may ask (`CERT_NAME`).
+    pub cert: Option<Arc<str>>,
 }
 
 /// Where a route or path leads.
@@ -602,6 +617,8 @@ pub struct DockerSpec {
     pub allow: Option<AllowSpec>,
     /// `public = true`: containers may claim public names.
     pub public: bool,
+    /// `default_host`: the name (short or full) whose container answers for every name that nobody has.
+    pub default_host: Option<Located<HostName>>,
 }
 
 /// `[mail]`: who is told when something is wrong.

@@ -2,9 +2,11 @@
 //! Every value here has been read; nothing of it is text to be interpreted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::config::Balance;
 use crate::model::{Endpoint, HostPattern, PathPattern};
 
 /// Everything that goes into the file.
@@ -12,6 +14,8 @@ use crate::model::{Endpoint, HostPattern, PathPattern};
 pub(super) struct Home {
     /// What the file says of itself, paragraph by paragraph.
     pub(super) head: Vec<String>,
+    /// Where the old one listened; `None`: on the usual ports of every address.
+    pub(super) door: Option<Door>,
     /// What is shown over TLS.
     pub(super) certs: Vec<Cert>,
     /// The routes, in the order of the source.
@@ -36,6 +40,16 @@ impl Remark {
     pub(super) fn quoting(text: impl Into<String>, quoted: &str) -> Remark {
         Remark { text: text.into(), quoted: quoted.to_owned() }
     }
+}
+
+/// Where a proxy listens.
+pub(super) struct Door {
+    /// `https`, as written, if there is any certificate.
+    pub(super) https: String,
+    /// `http`, as written.
+    pub(super) http: String,
+    /// Why there, beside each.
+    pub(super) why: &'static str,
 }
 
 /// One certificate.
@@ -80,18 +94,24 @@ pub(super) struct Route {
     /// Who may enter.
     pub(super) admission: Admission,
     /// `hsts`, as written.
-    pub(super) hsts: Option<&'static str>,
+    pub(super) hsts: Option<Arc<str>>,
     /// Paths with rules of their own.
     pub(super) paths: Vec<Path>,
     /// What the reader should know.
     pub(super) notes: Vec<Remark>,
 }
 
-/// A server.
+/// A server, or several that are alike.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Destination {
     /// Where.
     pub(super) endpoint: Endpoint,
+    /// The others.
+    pub(super) others: Vec<Endpoint>,
+    /// Which of them is asked.
+    pub(super) balance: Balance,
+    /// Whether HTTP/2 is spoken over TLS.
+    pub(super) is_http2: bool,
     /// Whether its certificate is verified; the old proxy did not where this is false.
     pub(super) is_verified: bool,
 }
@@ -99,7 +119,17 @@ pub(super) struct Destination {
 impl Destination {
     /// Whether it needs more than its address.
     pub(super) fn has_options(&self) -> bool {
+        self.is_unverified() || self.is_http2 || self.balance != Balance::default()
+    }
+
+    /// Whether it has a certificate that nobody looks at.
+    pub(super) fn is_unverified(&self) -> bool {
         !self.is_verified && self.endpoint.scheme == crate::model::Scheme::Https
+    }
+
+    /// One server, spoken to in the usual way.
+    pub(super) fn one(endpoint: Endpoint, is_verified: bool) -> Destination {
+        Destination { endpoint, others: Vec::new(), balance: Balance::default(), is_http2: false, is_verified }
     }
 }
 
@@ -135,8 +165,8 @@ pub(super) enum PathAction {
     Forward {
         /// Which.
         to: Destination,
-        /// The matched part is taken away.
-        strip: bool,
+        /// What stands in place of the matched part; the empty text takes it away.
+        replace: Option<Arc<str>>,
     },
     /// Another place.
     Redirect {

@@ -3,6 +3,7 @@
 //! the file says why. Writes nothing anywhere; the text is the caller's to print.
 
 mod acme_sh;
+mod docker;
 mod home;
 mod naming;
 mod npm;
@@ -14,6 +15,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use acme_sh::import_acme_sh;
+pub use docker::import_docker;
 pub use npm::import_npm;
 
 /// A file made of what another proxy serves.
@@ -50,6 +52,22 @@ pub enum ImportError {
         path: PathBuf,
         /// What is wrong.
         why: String,
+    },
+    /// It is nothing that `docker inspect` prints.
+    #[error("{path}: not what `docker inspect` prints: {why}; give it a list of containers, in JSON", path = path.display())]
+    NotInspect {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Nobody in it speaks nginx-proxy's language.
+    #[error("{path}: none of its {number} containers has a VIRTUAL_HOST; nothing to import", path = path.display())]
+    NobodyAsks {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        number: usize,
     },
     /// acme.sh keeps nothing there.
     #[error("{path}: holds no certificate of acme.sh; its folder is usually ~/.acme.sh", path = path.display())]

@@ -129,7 +129,8 @@ pub(super) fn meaning(text: &str) -> Meaning {
     Meaning::Harmless(carried)
 }
 
-fn is_harmless(directive: &Directive) -> bool {
+/// Whether a directive is known to admit nobody and turn nobody away.
+pub(super) fn is_harmless(directive: &Directive) -> bool {
     directive.block.is_none() && HARMLESS.contains(&directive.name.as_str()) && !is_secret(directive)
 }
 
@@ -176,7 +177,7 @@ pub(super) fn pattern(words: &[String]) -> Option<PathPattern> {
 }
 
 /// nginx compares texts: `/api` takes `/apiary` too. Nothing is lost by `/api/*`, which asks for whole segments.
-fn below(path: &str) -> Option<PathPattern> {
+pub(super) fn below(path: &str) -> Option<PathPattern> {
     let base = path.strip_suffix('/').unwrap_or(path);
     if !path.starts_with('/') || base.contains('*') {
         return None;

@@ -3,9 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::home::{Admission, Cert, CertSource, Destination, Home, Path, PathAction, Remark, Route};
+use super::home::{Admission, Cert, CertSource, Destination, Door, Home, Path, PathAction, Remark, Route};
 use super::naming::Naming;
 use super::text::{comment, key, list, quote, quoted};
+use crate::config::Balance;
 use crate::model::HostPattern;
 
 /// The whole file.
@@ -22,7 +23,7 @@ pub(super) fn write(home: &Home) -> String {
     }
     out.push('\n');
     writer.top(&mut out);
-    writer.door(&mut out);
+    writer.door(&mut out, home.door.as_ref());
     for (cert, id) in home.certs.iter().zip(&naming.certs) {
         certificate(&mut out, cert, id);
     }
@@ -60,9 +61,16 @@ impl Writer<'_> {
         }
     }
 
-    fn door(&self, out: &mut String) {
+    fn door(&self, out: &mut String, door: Option<&Door>) {
         out.push_str("\n[listen.main]\n");
-        if self.is_tls {
+        if let Some(Door { https, http, why }) = door {
+            if self.is_tls {
+                line(out, &format!("https = {}", quoted(https)), why);
+                line(out, &format!("http  = {}", quoted(http)), "beside `https` it only sends people there");
+            } else {
+                line(out, &format!("http = {}", quoted(http)), why);
+            }
+        } else if self.is_tls {
             line(out, "https = \":443\"", "every address of this machine");
             line(out, "http  = \":80\"", "beside `https` it only sends people there");
         } else {
@@ -124,7 +132,7 @@ impl Writer<'_> {
         if route.admission != self.naming.admission {
             let _ = writeln!(out, "allow = {}", self.allow(&route.admission));
         }
-        if let Some(hsts) = route.hsts {
+        if let Some(hsts) = &route.hsts {
             let _ = writeln!(out, "hsts = {}", quoted(hsts));
         }
         if !route.paths.is_empty() {
@@ -136,8 +144,11 @@ impl Writer<'_> {
     fn path(&self, out: &mut String, path: &Path) {
         remarks_close(out, &path.notes);
         let does = match &path.action {
-            PathAction::Forward { to, strip: false } => self.target(to),
-            PathAction::Forward { to, strip: true } => format!("{{ to = {}, strip = true }}", self.target(to)),
+            PathAction::Forward { to, replace } => match replace.as_deref() {
+                None => self.target(to),
+                Some("") => format!("{{ to = {}, strip = true }}", self.target(to)),
+                Some(with) => format!("{{ to = {}, replace = {} }}", self.target(to), quoted(with)),
+            },
             PathAction::Redirect { location, status } => {
                 format!("{{ redirect = {}, status = {status} }}", quoted(location))
             }
@@ -151,7 +162,7 @@ impl Writer<'_> {
     fn target(&self, to: &Destination) -> String {
         match self.naming.upstream(to) {
             Some(name) => quoted(name),
-            None => quoted(&to.endpoint.to_string()),
+            None => addresses(to),
         }
     }
 
@@ -203,11 +214,27 @@ impl Writer<'_> {
 }
 
 fn destination(out: &mut String, to: &Destination, name: &str) {
-    let _ = writeln!(out, "to = {}", quoted(&to.endpoint.to_string()));
-    if to.has_options() {
+    let _ = writeln!(out, "to = {}", addresses(to));
+    match to.balance {
+        Balance::RoundRobin => {}
+        Balance::LeastRequests => out.push_str("balance = \"least-requests\"\n"),
+        Balance::Sticky => out.push_str("balance = \"sticky\"\n"),
+    }
+    if to.is_http2 {
+        out.push_str("http2 = true\n");
+    }
+    if to.is_unverified() {
         let why = format!("as before; `doorward trust {name}` pins the certificate instead");
         line(out, "verify = false", &super::text::one_line(&why, 200));
     }
+}
+
+/// One address, or a list of them.
+fn addresses(to: &Destination) -> String {
+    if to.others.is_empty() {
+        return quoted(&to.endpoint.to_string());
+    }
+    list(&[&to.endpoint].into_iter().chain(&to.others).map(ToString::to_string).collect::<Vec<_>>())
 }
 
 fn certificate(out: &mut String, cert: &Cert, id: &str) {

@@ -1,5 +1,6 @@
 //! Bodies on their way through: counted, limited, watched for silence, never kept.
 
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -14,7 +15,7 @@ use super::expect::Gate;
 use super::headers::clean_trailers;
 use super::replay::{Kept, KeptBody};
 use crate::model::Refusal;
-use crate::upstream::Sender;
+use crate::upstream::{AnswerBody, AnswerError, Sender};
 
 /// Why a body ends early.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +26,12 @@ pub enum BodyError {
     /// The upstream answered without it.
     #[error("the upstream never asked for the body")]
     Unasked,
-    /// The other side ended it.
+    /// The client broke it off.
     #[error("the body broke off")]
     Broken(#[source] hyper::Error),
+    /// The upstream broke it off.
+    #[error("the answer broke off")]
+    Cut(#[source] AnswerError),
 }
 
 /// A request body on its way to the upstream.
@@ -156,7 +160,12 @@ impl ClientBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(fault) = misframed(&error) {
+                    let _ = exchange.upload.fault.set(format!("the body is not sent as chunks are: {fault}"));
+                }
+                Poll::Ready(Some(Err(BodyError::Broken(error))))
+            }
         }
     }
 
@@ -174,7 +183,7 @@ pub struct ResponseBody {
 
 enum Kind {
     Own(Option<Bytes>),
-    Upstream(Incoming, Option<Lease>),
+    Upstream(AnswerBody<RequestBody>, Option<Lease>),
 }
 
 /// The upstream connection that an answer is read from; goes back to the pool when the answer ends.
@@ -196,7 +205,7 @@ impl ResponseBody {
     }
 
     /// The upstream's body; the connection is given back at its end.
-    pub fn upstream(inner: Incoming, lease: Lease, exchange: &Rc<Exchange>) -> ResponseBody {
+    pub fn upstream(inner: AnswerBody<RequestBody>, lease: Lease, exchange: &Rc<Exchange>) -> ResponseBody {
         let mut body = ResponseBody { kind: Kind::Upstream(inner, Some(lease)), exchange: Rc::clone(exchange) };
         // Nobody asks for any of it while an HTTP/2 client keeps its window shut.
         waits_for_reader(exchange);
@@ -259,7 +268,7 @@ impl ResponseBody {
             Poll::Ready(Some(Err(error))) => {
                 wait.end();
                 exchange.detail.replace(Some(format!("the upstream broke off its answer: {error}")));
-                Poll::Ready(Some(Err(BodyError::Broken(error))))
+                Poll::Ready(Some(Err(BodyError::Cut(error))))
             }
             Poll::Ready(None) => {
                 wait.end();
@@ -269,6 +278,13 @@ impl ResponseBody {
             }
         }
     }
+}
+
+/// What is wrong with the bytes of a body, if that is why it ended.
+fn misframed(error: &hyper::Error) -> Option<&io::Error> {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let cause = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput).then_some(cause)
 }
 
 /// How long a client may take nothing of an answer of ours where there is no route.
@@ -284,11 +300,11 @@ fn waits_for_reader(exchange: &Exchange) {
 /// rest of the body.
 fn release(lease: Option<Lease>, exchange: &Exchange) {
     // A place on a shared connection is given back by being dropped. One that was opened in somebody's name serves nobody else.
-    if let Some(Lease { sender: Sender::Http1(sender), lane }) = lease
+    if let Some(Lease { sender: Sender::Http1(connection), lane }) = lease
         && exchange.upload.is_done.get()
         && !exchange.is_private()
     {
-        exchange.core.pool.put(lane, sender, exchange.core.now());
+        exchange.core.pool.put(lane, connection, exchange.core.now());
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
@@ -84,6 +85,16 @@ impl Activity {
     /// when nothing else is in flight.
     pub fn is_blocked(&self) -> bool {
         self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is under way: no request, nothing of an answer that has not left, nothing of a body that is to come.
+    pub fn is_at_rest(&self) -> bool {
+        let is_any = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        self.phase().0 == Phase::Idle
+            && !self.is_half_closed()
+            && !is_any(&self.is_blocked)
+            && !is_any(&self.is_owed)
+            && !is_any(&self.is_in_answer)
     }
 
     /// Notes whether the client is in the middle of sending a body.
@@ -193,6 +204,8 @@ pub struct ClientIo {
     is_home: bool,
     /// For HTTP/1.
     framing: Option<Framing>,
+    /// What was read before and is to be read again first.
+    ahead: Bytes,
     /// What is written in the place of hyper's bare status, and how much of it was.
     instead: Option<Box<(Vec<u8>, usize)>>,
 }
@@ -218,6 +231,14 @@ impl Socket {
                 Some(sealing) => sealing.poll_write(&mut tls.stream, cx, bufs),
                 None => poll_write_pieces(&mut tls.stream, cx, bufs),
             },
+        }
+    }
+
+    /// Waits for something to read, without a buffer.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Plain(stream) => stream.0.poll_read_ready(cx),
+            Socket::Tls(tls) => tls.stream.get_ref().0.0.poll_read_ready(cx),
         }
     }
 
@@ -297,9 +318,19 @@ impl ClientIo {
         ClientIo::new(Socket::Tls(Box::new(Tls { stream, sealing, trailers })), !is_h2, activity, clock, is_home)
     }
 
+    /// Has these bytes, which were read already, read again first.
+    pub fn put_back(&mut self, read: Bytes) {
+        self.ahead = read;
+    }
+
+    /// Waits until there is something to read, or the end.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() { self.socket.poll_readable(cx) } else { Poll::Ready(Ok(())) }
+    }
+
     fn new(socket: Socket, is_http1: bool, activity: Arc<Activity>, clock: Arc<Clock>, is_home: bool) -> ClientIo {
         let framing = is_http1.then(Framing::default);
-        ClientIo { socket, activity, clock, is_shut: false, is_home, framing, instead: None }
+        ClientIo { socket, activity, clock, is_shut: false, is_home, framing, ahead: Bytes::new(), instead: None }
     }
 
     /// Whether hyper answers by itself: it writes a status while no exchange has anything on its way. That only happens
@@ -356,6 +387,12 @@ impl ClientIo {
 impl hyper::rt::Read for ClientIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.ahead.is_empty() {
+            let count = this.ahead.len().min(cursor.remaining());
+            cursor.put_slice(&this.ahead[..count]);
+            this.ahead.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         if this.framing.as_ref().is_some_and(Framing::is_bad) {
             this.look(b" ")?;
         }

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Response, StatusCode};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::body::ResponseBody;
-use super::client_io::{Activity, Phase};
+use super::client_io::{Activity, ClientIo, Phase};
 use super::core::{Core, SECOND, TICK};
 use super::counting::Held;
 use crate::cert::Certificate;
@@ -31,6 +32,9 @@ const UNREAD: u32 = 60 * SECOND;
 
 /// How long a client that was answered in the middle of its upload may go on sending before it is cut.
 const LINGER: u32 = 5 * SECOND;
+
+/// Silence after which an idle connection gives back what it holds for its next request.
+const REST: Duration = Duration::from_millis(500);
 
 /// How long a handshake or a head is left in peace when room is needed for others.
 const PATIENCE: u32 = 2 * SECOND;
@@ -58,6 +62,9 @@ pub struct Connection {
     is_h2: Cell<bool>,
     is_retiring: Cell<bool>,
     has_served: Cell<bool>,
+    is_to_rest: Cell<bool>,
+    /// Who gets the socket when HTTP has ended on it: a tunnel.
+    heir: RefCell<Option<oneshot::Sender<ClientIo>>>,
     waker: RefCell<Option<Waker>>,
     task: RefCell<Option<AbortHandle>>,
     /// Its place among the connections of its address.
@@ -92,6 +99,8 @@ impl Connection {
             is_h2: Cell::new(false),
             is_retiring: Cell::new(false),
             has_served: Cell::new(false),
+            is_to_rest: Cell::new(false),
+            heir: RefCell::default(),
             waker: RefCell::default(),
             task: RefCell::default(),
             _place: place,
@@ -123,6 +132,7 @@ impl Connection {
     pub fn stream_began(&self) {
         self.streams.set(self.streams.get() + 1);
         self.has_served.set(true);
+        self.is_to_rest.set(false);
         self.activity.enter(Phase::Busy, 0);
     }
 
@@ -172,10 +182,29 @@ impl Connection {
     pub fn close(&self, tick: u32) {
         if self.closing_since.get().is_none() {
             self.closing_since.set(Some(tick));
-            if let Some(waker) = self.waker.borrow_mut().take() {
-                waker.wake();
-            }
+            self.wake();
         }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether it has been idle for long enough to give back what it holds.
+    pub fn is_to_rest(&self) -> bool {
+        self.is_to_rest.get() && self.activity.is_at_rest()
+    }
+
+    /// Names who gets the socket when HTTP has ended on it.
+    pub fn leave_to(&self, heir: oneshot::Sender<ClientIo>) {
+        self.heir.replace(Some(heir));
+    }
+
+    /// Who gets the socket; whoever waits for it in vain learns so when this is dropped.
+    pub fn heir(&self) -> Option<oneshot::Sender<ClientIo>> {
+        self.heir.take()
     }
 
     /// Asks it to end where its client cannot lose a request by it: HTTP/1 with its next answer, HTTP/2 with a GOAWAY, but not
@@ -216,6 +245,8 @@ impl Connection {
             (None, Phase::Idle) => {
                 if !within(self.limits.idle) {
                     self.close(tick);
+                } else if !within(REST) && !self.is_h2.get() && !self.is_to_rest.replace(true) {
+                    self.wake();
                 }
                 None
             }
@@ -302,6 +333,7 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let core = &self.core;
+        drop(self.connection.heir());
         core.disconnected(self.key);
         core.metrics.core(core.index).connection_closed();
         core.load().connections.fetch_sub(1, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
+use hyper::rt::{Executor, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use tokio::net::TcpStream;
@@ -107,8 +107,45 @@ async fn drive_http1(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo)
         .max_header_size(limits.head as usize)
         .max_buf_size(MOST_BUFFER.max(limits.head as usize))
         .half_close(false);
-    let serving = builder.serve_connection(io, service).with_upgrades();
-    run(serving, core, connection, |serving| serving.graceful_shutdown()).await;
+    let mut next = (io, service);
+    loop {
+        // Boxed, so that nothing of it is there while the connection rests.
+        let mut serving = Box::new(builder.serve_connection(next.0, next.1));
+        let ended = run(Pin::new(&mut *serving), connection, |serving| serving.graceful_shutdown()).await;
+        if let Stage::Failed(error) = &ended {
+            return tell(core, connection, error);
+        }
+        let http1::Parts { mut io, read_buf, service, .. } = serving.into_parts();
+        io.put_back(read_buf);
+        match ended {
+            Stage::Rests => {
+                if !has_woken(connection, &io).await {
+                    let _ = std::future::poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx)).await;
+                    return;
+                }
+                next = (io, service);
+            }
+            _ => {
+                if let Some(heir) = connection.heir() {
+                    // Who is gone wants no socket.
+                    let _ = heir.send(io);
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for the next bytes on a connection that holds nothing; false if it is to be closed instead.
+async fn has_woken(connection: &Connection, io: &ClientIo) -> bool {
+    std::future::poll_fn(|cx| {
+        if connection.is_closing() {
+            return Poll::Ready(false);
+        }
+        connection.wake_by(cx.waker());
+        io.poll_readable(cx).map(|_| true)
+    })
+    .await
 }
 
 async fn drive_http2(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo) {
@@ -124,18 +161,29 @@ async fn drive_http2(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo)
         .max_local_error_reset_streams(FAULTY_STREAMS)
         .enable_connect_protocol()
         .max_header_list_size(limits.head);
-    let serving = builder.serve_connection(io, service);
-    run(serving, core, connection, |serving| serving.graceful_shutdown()).await;
+    let serving = pin!(builder.serve_connection(io, service));
+    if let Stage::Failed(error) = run(serving, connection, |serving| serving.graceful_shutdown()).await {
+        tell(core, connection, &error);
+    }
 }
 
-/// Polls hyper's connection to its end, and tells it once when it was asked to close.
-async fn run<C>(serving: C, core: &Rc<Core>, connection: &Connection, shut_down: impl Fn(Pin<&mut C>))
+/// Where hyper's connection has come to.
+enum Stage {
+    /// To its end.
+    Ended,
+    /// To its end, by a fault.
+    Failed(hyper::Error),
+    /// To a pause long enough to do without it.
+    Rests,
+}
+
+/// Polls hyper's connection to its end or to a long pause, and tells it once when it was asked to close.
+async fn run<C>(mut serving: Pin<&mut C>, connection: &Connection, shut_down: impl Fn(Pin<&mut C>)) -> Stage
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut serving = pin!(serving);
     let mut was_told = false;
-    let ended = std::future::poll_fn(|cx: &mut Context<'_>| {
+    std::future::poll_fn(|cx: &mut Context<'_>| {
         connection.activity.begin_turn();
         if connection.is_closing() && !was_told {
             was_told = true;
@@ -143,13 +191,22 @@ where
         } else if !was_told {
             connection.wake_by(cx.waker());
         }
-        serving.as_mut().poll(cx)
-    });
-    let Err(error) = ended.await else { return };
+        match serving.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Stage::Ended),
+            Poll::Ready(Err(error)) => Poll::Ready(Stage::Failed(error)),
+            Poll::Pending if connection.is_to_rest() && !was_told => Poll::Ready(Stage::Rests),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Counts and records how a connection failed.
+fn tell(core: &Rc<Core>, connection: &Connection, error: &hyper::Error) {
     if error.is_parse() {
         core.metrics.core(core.index).ended(Ended::NotHttp);
-        garbage::record_unparsed(core, connection, &error);
-    } else if let Some(cause) = offence(&error) {
+        garbage::record_unparsed(core, connection, error);
+    } else if let Some(cause) = offence(error) {
         core.metrics.core(core.index).ended(cause);
     }
 }

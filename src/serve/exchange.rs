@@ -363,7 +363,9 @@ pub struct Upload {
     conversation: Cell<Option<Duration>>,
     /// Whether the body was read to its end, or there is none.
     pub is_done: Cell<bool>,
-    /// Whoever is to be woken then.
+    /// What is wrong with how it was sent, in words.
+    pub fault: OnceCell<String>,
+    /// Whoever is to be woken when it is done.
     pub ending: RefCell<Option<Waker>>,
     waker: RefCell<Option<Waker>>,
 }

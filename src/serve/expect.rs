@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use http::header::{self, HeaderMap};
-use http::{Request, StatusCode, Version};
+use http::{StatusCode, Version};
 use tokio::time::Sleep;
+
+use crate::upstream::Told;
 
 /// How long an upstream may take to say that it wants the body. Many never say it; curl waits as long for us.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,14 +41,14 @@ impl Wish {
         Arc::new(Wish { state: AtomicU8::new(WAITS), waker: AtomicWaker::new() })
     }
 
-    /// Has the upstream's 100 heard on this request.
-    pub fn listen<B>(self: &Arc<Self>, request: &mut Request<B>) {
+    /// What hears the upstream's 100.
+    pub fn ear(self: &Arc<Self>) -> Told {
         let wish = Arc::clone(self);
-        hyper::ext::on_informational(request, move |interim| {
-            if interim.status() == StatusCode::CONTINUE {
+        Box::new(move |interim| {
+            if interim == StatusCode::CONTINUE {
                 wish.pass(WAITS, ASKED);
             }
-        });
+        })
     }
 
     /// The upstream gave its final answer. Whether it did so without wanting the body: then nobody may ask for it any more.

@@ -14,6 +14,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
@@ -22,14 +23,17 @@ use super::expect::{self, Wish};
 use super::form::take_form;
 use super::grpc;
 use super::headers::{self, Outgoing};
-use super::repeat::{can_repeat, copy_for, is_broken, was_never_looked_at, with_body};
+use super::repeat::{can_repeat, copy_for, with_body};
 use super::respond::{self, Audience};
 use super::search::{Found, Search};
-use super::tunnel;
+use super::tunnel::{self, Far, Near};
 use super::websocket::Asked;
 use crate::model::Refusal;
 use crate::snapshot::{Rewrite, Route};
-use crate::upstream::{Protocol, Target, http2_fault};
+use crate::upstream::{AnswerBody, AnswerError, Lost, Protocol, Sender, Target};
+
+/// The body of an upstream's answer.
+type Answered = AnswerBody<RequestBody>;
 
 /// How often a request is sent again that the upstream says it never looked at.
 const MOST_REPEATS: u32 = 2;
@@ -57,7 +61,7 @@ pub fn prepare(
     body: Incoming,
     host: HeaderValue,
     rewrite: Option<Rewrite<'_>>,
-) -> Result<Request<RequestBody>, Refused> {
+) -> Result<Box<Request<RequestBody>>, Refused> {
     let Journey { exchange, route, target, believed, audience: _, upgrade } = journey;
     exchange.leads_to(target);
     check_loop(exchange, &parts)?;
@@ -83,18 +87,15 @@ pub fn prepare(
         version: parts.version,
     };
     headers::to_upstream(&mut parts.headers, outgoing, &route.request_edits);
-    let mut request = Request::new(body);
+    let mut request = Box::new(Request::new(body));
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = parts.headers;
-    if let Some(wish) = exchange.wish.get() {
-        wish.listen(&mut request);
-    }
     Ok(request)
 }
 
 /// Sends a request and gives the upstream's answer, or a refusal.
-pub async fn forward(mut journey: Journey, request: Request<RequestBody>) -> Response<ResponseBody> {
+pub async fn forward(mut journey: Journey, request: Box<Request<RequestBody>>) -> Response<ResponseBody> {
     let outcome = match send(&journey, request).await {
         Ok((response, lease)) => answer(&mut journey, response, lease),
         Err(refused) => Err(refused),
@@ -155,14 +156,17 @@ pub(super) fn upstream_uri(uri: &Uri, rewrite: Option<Rewrite<'_>>) -> Result<Ur
 }
 
 /// Sends a request, on a pooled connection if there is one; to another member where one fails and that is safe.
-async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Lease), Refused> {
+async fn send(
+    journey: &Journey,
+    mut request: Box<Request<RequestBody>>,
+) -> Result<(Response<Answered>, Lease), Refused> {
     let Journey { exchange, route, target, .. } = journey;
     let kept = request.body().kept();
     let is_websocket = journey.upgrade.is_some();
     let mut search = Search::new(exchange, target, journey.believed.client, is_websocket);
     let (mut is_pool_tried, mut repeats, mut is_lost) = (false, 0, false);
     loop {
-        let Found { mut sender, is_reused } = search.next(is_pool_tried).await?;
+        let Found { sender, is_reused } = search.next(is_pool_tried).await?;
         let (lane, is_tls) = search.lane().map_or((0, false), |lane| (lane.id, lane.tls.is_some()));
         take_form(&mut request, sender.protocol(), is_tls)?;
         if let Some(asked) = &journey.upgrade {
@@ -170,47 +174,47 @@ async fn send(journey: &Journey, mut request: Request<RequestBody>) -> Result<(R
         }
         // Where requests wait for an upstream that is away, one that it took with it is sent once more.
         let has_elsewhere = search.has_others() || (search.may_wait() && !is_lost);
-        let copy = copy_for(&request, &sender, is_reused || has_elsewhere);
-        let sent = sender.try_send(request);
+        let may_be = is_reused || has_elsewhere;
+        let copy = copy_for(&request, &sender);
+        let sent = sender.try_send(request, exchange.wish.get().map(Wish::ear));
         let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
             sender.retire();
             return Err(silent(route, &search));
         };
-        let error = match outcome {
+        let Lost { error, request: spared, is_unsent } = match outcome {
             Ok(response) => {
                 kept.inspect(|kept| kept.forget());
                 return Ok((response, Lease { sender, lane }));
             }
-            Err(mut failed) => match failed.take_message() {
-                Some(unsent) if is_reused || has_elsewhere => {
-                    request = unsent;
-                    if !is_reused {
-                        is_lost = true;
-                        search.hung_up(format!("{}: closed before it took a request", search.place()));
-                    }
-                    continue;
-                }
-                _ => failed.into_error(),
-            },
+            Err(lost) => lost,
         };
+        let copy = match spared {
+            Some(unsent) if is_unsent && may_be => {
+                request = unsent;
+                if !is_reused {
+                    is_lost = true;
+                    search.hung_up(format!("{}: closed before it took a request", search.place()));
+                }
+                continue;
+            }
+            spared => copy.or(spared),
+        };
+        // A connection that sat idle may be closed by the server at this very moment: a fresh one that fails proves the server
+        // is down; a reused one proves nothing.
         let again = match copy {
             Some(copy) if exchange.refusal.get().is_none() => match sender.protocol() {
-                Protocol::Http1 => (!error.is_parse()).then_some(copy),
-                Protocol::Http2 if was_never_looked_at(&error) && repeats < MOST_REPEATS => {
+                Protocol::Http2 if error.was_never_looked_at() && repeats < MOST_REPEATS => {
                     sender.retire();
                     repeats += 1;
                     with_body(copy, kept.as_ref())
                 }
-                Protocol::Http2 => {
-                    let may_be = is_reused || has_elsewhere;
-                    (may_be && can_repeat(&copy, kept.as_ref()) && is_broken(&error)).then_some(copy)
-                }
+                _ => (may_be && can_repeat(&copy, kept.as_ref()) && error.is_broken()).then_some(copy),
             },
             _ => None,
         };
         match again {
             Some(copy) => {
-                request = *copy;
+                request = copy;
                 is_pool_tried = repeats == 0 && is_reused;
                 if !is_reused && repeats == 0 {
                     is_lost = true;
@@ -247,18 +251,16 @@ fn silent(route: &Route, search: &Search<'_>) -> Refused {
 }
 
 /// Why a request that was sent got no answer.
-fn explain(exchange: &Exchange, search: &Search<'_>, error: &hyper::Error, is_no_http2: bool) -> Refused {
+fn explain(exchange: &Exchange, search: &Search<'_>, error: &AnswerError, is_no_http2: bool) -> Refused {
     if let Some(refusal) = exchange.refusal.get() {
         return (refusal, "the upload was ended here".into());
     }
-    let fault = http2_fault(error);
-    // A stream that neither the upstream nor the library ended was ended by its own body.
-    let is_own_end = fault.is_some_and(|fault| fault.is_reset() && !fault.is_remote() && !fault.is_library());
-    if error.is_user() || is_own_end {
-        return (Refusal::BadRequest, "the client broke off its upload".into());
+    if error.is_own_end() {
+        let fault = exchange.upload.fault.get().cloned();
+        return (Refusal::BadRequest, fault.map_or("the client broke off its upload".into(), Cow::from));
     }
-    let is_no_http2 = is_no_http2 || fault.is_some_and(h2::Error::is_library);
-    let is_nonsense = error.is_parse() || is_no_http2;
+    let is_no_http2 = is_no_http2 || error.is_http2_nonsense();
+    let is_nonsense = error.is_nonsense() || is_no_http2;
     let refusal = if is_nonsense { Refusal::UpstreamBadResponse } else { Refusal::UpstreamClosed };
     search.upstream().metrics.failed(refusal);
     let cause = match is_no_http2 {
@@ -268,10 +270,14 @@ fn explain(exchange: &Exchange, search: &Search<'_>, error: &hyper::Error, is_no
     (refusal, format!("{}: {error}{cause}", search.place()).into())
 }
 
+fn unfinished() -> Refused {
+    (Refusal::UpstreamBadResponse, "it switched protocols before it had the request".into())
+}
+
 /// The upstream's answer, on its way to the client.
 fn answer(
     journey: &mut Journey,
-    mut response: Response<Incoming>,
+    mut response: Response<Answered>,
     lease: Lease,
 ) -> Result<Response<ResponseBody>, Refused> {
     let upgrade = journey.upgrade.take();
@@ -290,18 +296,36 @@ fn answer(
         Some(asked) => {
             let agreed = asked.is_agreed(&response, lease.sender.protocol());
             let is_agreed = agreed.inspect_err(|(refusal, _)| target.upstream.metrics.failed(*refusal))?;
-            is_agreed.then_some((asked, hyper::upgrade::on(&mut response)))
+            is_agreed.then_some(asked)
         }
     };
+    let stream = upgrade.is_some().then(|| hyper::upgrade::on(&mut response));
     let (mut head, body) = response.into_parts();
     let hsts = route.hsts.as_ref().filter(|_| believed.is_https);
     headers::to_client(&mut head.headers, hsts, &route.response_edits);
     exchange.status.set(head.status.as_u16());
     head.version = Version::HTTP_11;
-    if let Some((asked, upstream)) = upgrade {
+    if let (Some(asked), Some(stream)) = (upgrade, stream) {
         asked.agree(&mut head.status, &mut head.headers);
         exchange.status.set(head.status.as_u16());
-        tunnel::open(exchange, route, asked.client, upstream, lease.sender);
+        // Over before it begins: what follows on the connection is the tunnel's.
+        drop(body);
+        let upstream = match lease.sender {
+            Sender::Http1(connection) => {
+                let (stream, read) = connection.into_stream().ok_or_else(unfinished)?;
+                Far::Whole(Box::new(stream), read)
+            }
+            sender => Far::Stream(stream, sender),
+        };
+        let client = match asked.stream {
+            Some(stream) => Near::Stream(stream),
+            None => {
+                let (heir, socket) = oneshot::channel();
+                exchange.connection.leave_to(heir);
+                Near::Whole(socket)
+            }
+        };
+        tunnel::open(exchange, route, client, upstream);
         return Ok(Response::from_parts(head, ResponseBody::own(bytes::Bytes::new(), exchange)));
     }
     if exchange.wish.get().is_some_and(|wish| wish.answer()) {

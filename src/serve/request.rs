@@ -26,7 +26,7 @@ pub enum Handled {
     /// We answered it ourselves.
     Answered(Response<ResponseBody>),
     /// It is on its way to an upstream.
-    Forwarded(Journey, Request<RequestBody>),
+    Forwarded(Journey, Box<Request<RequestBody>>),
 }
 
 /// Takes up one request. The whole of it sees one snapshot, and nothing in it waits.

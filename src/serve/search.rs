@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::announce::greeting;
@@ -14,14 +12,8 @@ use super::exchange::Exchange;
 use super::request;
 use crate::model::{Client, Refusal};
 use crate::upstream::{
-    HoldError, Lane, Multiplexed, Protocol, Seat, Sender, Target, Turn, Upstream, UpstreamError, connect,
+    HoldError, Http1, Lane, Multiplexed, Protocol, Seat, Sender, Target, Turn, Upstream, UpstreamError, connect,
 };
-
-/// Bytes of an answer's head that are read: Calibre's Kobo sync sends 100 KiB.
-const MOST_ANSWER_HEAD: usize = 256 * 1024;
-
-/// Fields of an answer's head.
-const MOST_ANSWER_FIELDS: usize = 1_000;
 
 /// A connection, and whether it was used before.
 pub struct Found {
@@ -263,7 +255,7 @@ async fn fresh(
     match spoken {
         Protocol::Http1 => {
             drop(opener);
-            http1_over(stream).await.map(Sender::Http1).map_err(broken)
+            Ok(Sender::Http1(Http1::new(stream)))
         }
         Protocol::Http2 => {
             let connection = Multiplexed::begin(stream).await.map_err(broken)?;
@@ -279,18 +271,4 @@ async fn fresh(
             }))
         }
     }
-}
-
-async fn http1_over(stream: crate::upstream::Connected) -> hyper::Result<http1::SendRequest<RequestBody>> {
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(MOST_ANSWER_FIELDS)
-        .max_header_size(MOST_ANSWER_HEAD)
-        .max_buf_size(MOST_ANSWER_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    tokio::task::spawn_local(async move {
-        // How a connection ends is told by the exchange on it; an idle one may end as it likes.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(sender)
 }

@@ -8,37 +8,66 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use super::body::RequestBody;
+use super::client_io::ClientIo;
 use super::exchange::{Exchange, On};
 use crate::snapshot::Route;
-use crate::upstream::Sender;
+use crate::upstream::{Connected, Sender};
 
 /// How long the other side may be silent once one side has ended: nothing new is coming, it only has to finish.
 const FINISH: Duration = Duration::from_secs(10);
 
-/// Joins the two sides once both handshakes are done. `place`: what the upstream's side takes up of its connection.
-pub fn open(
-    exchange: &Rc<Exchange>,
-    route: &Arc<Route>,
-    client: OnUpgrade,
-    upstream: OnUpgrade,
-    place: Sender<RequestBody>,
-) {
+/// The client's side.
+pub enum Near {
+    /// A whole connection, when HTTP has ended on it.
+    Whole(oneshot::Receiver<ClientIo>),
+    /// A stream of an HTTP/2 connection.
+    Stream(OnUpgrade),
+}
+
+/// The upstream's side.
+pub enum Far {
+    /// A whole connection, and what was read of it already.
+    Whole(Box<Connected>, Bytes),
+    /// A stream of a shared connection, which lives for as long as somebody has a place on it.
+    Stream(OnUpgrade, Sender<RequestBody>),
+}
+
+/// Joins the two sides once both handshakes are done.
+pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: Near, upstream: Far) {
     exchange.connection.activity.tunnels();
-    let joined = join(Rc::clone(exchange), Arc::clone(route), client, upstream);
-    let task = tokio::task::spawn_local(async move {
-        let _place = place;
-        joined.await;
-    });
+    let task = tokio::task::spawn_local(join(Rc::clone(exchange), Arc::clone(route), client, upstream));
     exchange.task.replace(Some(task.abort_handle()));
 }
 
-async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upstream: OnUpgrade) {
-    let (client, upstream) = match tokio::try_join!(client, upstream) {
+/// The client's end, when its handshake is done.
+async fn near_end(client: Near) -> Result<End, String> {
+    match client {
+        Near::Whole(socket) => {
+            let socket = socket.await.map_err(|_| "the client is gone".to_owned())?;
+            Ok(End::Client(Box::new(TokioIo::new(socket))))
+        }
+        Near::Stream(stream) => far_end(stream).await,
+    }
+}
+
+async fn far_end(stream: OnUpgrade) -> Result<End, String> {
+    stream.await.map(|stream| End::Upgraded(TokioIo::new(stream))).map_err(|error| error.to_string())
+}
+
+async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: Near, upstream: Far) {
+    let both = match upstream {
+        Far::Whole(stream, read) => near_end(client).await.map(|client| (client, End::Whole(stream, read), None)),
+        Far::Stream(stream, place) => tokio::try_join!(near_end(client), far_end(stream))
+            .map(|(client, upstream)| (client, upstream, Some(place))),
+    };
+    let (client, upstream, _place) = match both {
         Ok(both) => both,
         Err(error) => {
             exchange.detail.replace(Some(format!("the WebSocket did not come about: {error}")));
@@ -49,7 +78,7 @@ async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upst
     exchange.is_complete.set(false);
     let _counted = Counted::new(&exchange, &route);
     let mut client = Side {
-        io: TokioIo::new(client),
+        io: client,
         exchange: &exchange,
         route: &route,
         is_client: true,
@@ -57,7 +86,7 @@ async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: OnUpgrade, upst
         is_cut: false,
     };
     let mut upstream = Side {
-        io: TokioIo::new(upstream),
+        io: upstream,
         exchange: &exchange,
         route: &route,
         is_client: false,
@@ -97,9 +126,55 @@ impl Drop for Counted<'_> {
     }
 }
 
+/// One end's bytes.
+enum End {
+    Client(Box<TokioIo<ClientIo>>),
+    Upgraded(TokioIo<Upgraded>),
+    /// And what was read before.
+    Whole(Box<Connected>, Bytes),
+}
+
+impl End {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            End::Client(io) => Pin::new(io).poll_read(cx, buf),
+            End::Upgraded(io) => Pin::new(io).poll_read(cx, buf),
+            End::Whole(io, read) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
+            End::Whole(_, read) => {
+                buf.put_slice(&read.split_to(buf.remaining().min(read.len())));
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            End::Client(io) => Pin::new(io).poll_write(cx, buf),
+            End::Upgraded(io) => Pin::new(io).poll_write(cx, buf),
+            End::Whole(io, _) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            End::Client(io) => Pin::new(io).poll_flush(cx),
+            End::Upgraded(io) => Pin::new(io).poll_flush(cx),
+            End::Whole(io, _) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            End::Client(io) => Pin::new(io).poll_shutdown(cx),
+            End::Upgraded(io) => Pin::new(io).poll_shutdown(cx),
+            End::Whole(io, _) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
+
 /// One side: counted, and every byte a sign of life.
 struct Side<'a> {
-    io: TokioIo<Upgraded>,
+    io: End,
     exchange: &'a Exchange,
     route: &'a Route,
     is_client: bool,
@@ -130,7 +205,7 @@ impl AsyncRead for Side<'_> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let polled = Pin::new(&mut this.io).poll_read(cx, buf);
+        let polled = this.io.poll_read(cx, buf);
         let read = (buf.filled().len() - before) as u64;
         if read > 0 {
             let counter = if this.is_client { &this.exchange.bytes_in } else { &this.exchange.bytes_out };
@@ -156,7 +231,7 @@ impl AsyncWrite for Side<'_> {
             let is_told = this.exchange.is_complete.get();
             return Poll::Ready(if is_told { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(buf.len()) });
         }
-        match Pin::new(&mut this.io).poll_write(cx, buf) {
+        match this.io.poll_write(cx, buf) {
             // A server that throws a client out closes on what it has not read, and its kernel resets what comes after. Its
             // last words are in our kernel by then: they are read before anything ends.
             Poll::Ready(Err(error)) if !this.is_client => {
@@ -172,7 +247,7 @@ impl AsyncWrite for Side<'_> {
         if this.fault.is_some() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut this.io).poll_flush(cx)
+        this.io.poll_flush(cx)
     }
 
     /// Called once the other side has ended: what ends so, ends whole.
@@ -184,6 +259,6 @@ impl AsyncWrite for Side<'_> {
         if this.fault.is_some() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut this.io).poll_shutdown(cx)
+        this.io.poll_shutdown(cx)
     }
 }

@@ -23,8 +23,8 @@ const WEBSOCKET: &str = "websocket";
 
 /// A client that asks for a WebSocket.
 pub struct Asked {
-    /// Its side, once it has our answer.
-    pub client: OnUpgrade,
+    /// Its side, once it has our answer, where that is a stream of its HTTP/2 connection.
+    pub stream: Option<OnUpgrade>,
     /// Whether it asks for a stream of its HTTP/2 connection.
     is_stream: bool,
     /// Its key; ours, where its form has none.
@@ -45,7 +45,8 @@ pub fn ask<B>(request: &mut Request<B>) -> Option<Asked> {
         return None;
     }
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
-    Some(Asked { client: hyper::upgrade::on(request), is_stream, key })
+    let stream = is_stream.then(|| hyper::upgrade::on(request));
+    Some(Asked { stream, is_stream, key })
 }
 
 impl Asked {

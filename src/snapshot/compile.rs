@@ -155,6 +155,8 @@ fn route(spec: &RouteSpec, networks: &NetworkSet, targets: &mut Targets<'_>, met
         headers,
         paths,
         schemes,
+        // Which certificate is shown is the handshake's business.
+        cert: _,
     } = spec;
     let local = match host {
         HostPattern::Exact(name) => Some(name.as_str()),

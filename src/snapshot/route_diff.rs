@@ -30,7 +30,7 @@ pub fn route_changes(before: &Route, after: &Route) -> Vec<String> {
     let hsts = |route: &Route| route.hsts.as_ref().map_or("none".to_owned(), |value| format!("{value:?}"));
     differ("hsts", hsts(before), hsts(after));
     differ("log_query", before.log_query.to_string(), after.log_query.to_string());
-    differ("schemes", format!("{:?}", before.schemes), format!("{:?}", after.schemes));
+    differ("served", before.schemes.in_words().to_owned(), after.schemes.in_words().to_owned());
     if before.request_edits != after.request_edits {
         found.push("headers sent to the upstream".to_owned());
     }

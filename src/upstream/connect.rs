@@ -80,6 +80,12 @@ impl Connected {
         Connected { stream, _counted: None }
     }
 
+    /// One that a test has opened itself.
+    #[cfg(test)]
+    pub fn plain(wire: Wire) -> Connected {
+        Connected::over(Stream::Plain(wire))
+    }
+
     /// The same, counted from now until it is closed.
     pub fn counted_by(self, metrics: &Arc<UpstreamMetrics>) -> Connected {
         metrics.connection_opened();

@@ -2,9 +2,11 @@
 //! are at hand, whether they are away.
 //! Knows nothing of routes or clients.
 
+mod answer;
 mod balance;
 mod connect;
 mod hold;
+mod http1;
 mod member;
 mod multiplex;
 mod pool;
@@ -13,10 +15,12 @@ mod retry;
 mod target;
 mod wire;
 
+pub use answer::{AnswerBody, AnswerError, Lost};
 pub use connect::{Connected, Protocol, UpstreamError, connect};
 pub use hold::{Hold, HoldError, MOST_HELD};
+pub use http1::{Http1, Told};
 pub use member::{Health, Member};
-pub use multiplex::{Multiplexed, Seat, Sendable, http2_fault};
+pub use multiplex::{Multiplexed, Seat, Sendable};
 pub use pool::{AtHand, Opener, Opening, Pool, Sender, Turn};
 pub use resolve::follow;
 pub use target::{Failure, Lane, Target, TargetKey, TargetTls, Upstream, UpstreamKey};

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+use super::answer::AnswerError;
 use super::connect::Connected;
 
 /// Requests at once on one connection; what the upstream allows, if that is less. With `STREAM_WINDOW` it bounds what clients
@@ -95,7 +96,7 @@ impl<B: Sendable> Multiplexed<B> {
             let polled = Pin::new(open).poll(cx);
             polled.map(|ended| {
                 // How a connection ends is told by the exchanges on it, but for one that never was HTTP/2.
-                nonsense.set(ended.is_err_and(|error| http2_fault(&error).is_some_and(h2::Error::is_library)));
+                nonsense.set(ended.is_err_and(|error| AnswerError::from(error).is_http2_nonsense()));
                 *connection = None;
             })
         }));
@@ -146,11 +147,6 @@ impl<B: Sendable> Multiplexed<B> {
         let allowed = driven.as_ref().map_or(0, Connection::current_max_send_streams);
         u32::try_from(allowed).unwrap_or(u32::MAX).min(MOST_STREAMS)
     }
-}
-
-/// The fault that HTTP/2 itself knows for an error.
-pub fn http2_fault(error: &hyper::Error) -> Option<&h2::Error> {
-    std::error::Error::source(error)?.downcast_ref()
 }
 
 /// The place of one request on a shared connection. The connection lives for as long as somebody has one.

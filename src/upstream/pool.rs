@@ -6,18 +6,22 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use ahash::AHashMap;
 use futures_util::future::Either;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
 use tokio::sync::Notify;
 
+use super::answer::{AnswerBody, AnswerError, Lost};
 use super::connect::Protocol;
+use super::http1::{Http1, Told};
 use super::multiplex::{Multiplexed, Seat, Sendable};
 
 /// How long an idle connection is kept. Servers close theirs after 5 s (Node) to 75 s (nginx); one they closed is noticed
-/// by its task and not handed out.
+/// before it is handed out.
 const KEEP: Duration = Duration::from_secs(60);
+
+/// How long an idle connection keeps its buffer.
+const REST: Duration = Duration::from_secs(1);
 
 /// How many idle connections to one target a core keeps.
 const MOST_IDLE: usize = 256;
@@ -25,7 +29,7 @@ const MOST_IDLE: usize = 256;
 /// What a request is sent on.
 pub enum Sender<B: Sendable> {
     /// A whole connection.
-    Http1(http1::SendRequest<B>),
+    Http1(Http1<B>),
     /// A place on a shared one.
     Http2(Seat<B>),
 }
@@ -39,14 +43,24 @@ impl<B: Sendable> Sender<B> {
         }
     }
 
-    /// Sends a request; one that was never written comes back in the error.
+    /// Sends a request; one of whose body nothing was taken comes back in the error. `told`: of interim answers, which only
+    /// HTTP/1.1 tells of.
     pub fn try_send(
-        &mut self,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
+        &self,
+        request: Box<Request<B>>,
+        told: Option<Told>,
+    ) -> impl Future<Output = Result<Response<AnswerBody<B>>, Lost<B>>> + use<B> {
         match self {
-            Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
-            Sender::Http2(seat) => Either::Right(seat.sender().try_send_request(request)),
+            Sender::Http1(connection) => Either::Left(connection.send(request, told)),
+            Sender::Http2(seat) => {
+                let sent = seat.sender().try_send_request(*request);
+                Either::Right(async {
+                    sent.await.map(|response| response.map(AnswerBody::Http2)).map_err(|mut failed| {
+                        let request = failed.take_message().map(Box::new);
+                        Lost { is_unsent: request.is_some(), request, error: AnswerError::Http2(failed.into_error()) }
+                    })
+                })
+            }
         }
     }
 
@@ -65,8 +79,8 @@ impl<B: Sendable> Sender<B> {
 
 /// The connections of one core, by target.
 pub struct Pool<B: Sendable> {
-    idle: RefCell<HashMap<u64, Vec<Idle<B>>>>,
-    shared: RefCell<HashMap<u64, Vec<Rc<Multiplexed<B>>>>>,
+    idle: RefCell<AHashMap<u64, Vec<Idle<B>>>>,
+    shared: RefCell<AHashMap<u64, Vec<Rc<Multiplexed<B>>>>>,
     /// Targets to which the first HTTP/2 connection, or another one, is being opened.
     opening: RefCell<HashMap<u64, Rc<Opening>>>,
 }
@@ -80,8 +94,8 @@ pub struct AtHand {
     pub shared: usize,
 }
 
-struct Idle<B> {
-    sender: http1::SendRequest<B>,
+struct Idle<B: Sendable> {
+    connection: Http1<B>,
     since: Instant,
 }
 
@@ -98,16 +112,12 @@ impl<B: Sendable> Pool<B> {
     }
 
     /// The idle connection used last. Closed ones are dropped on the way.
-    pub fn take_idle(&self, target: u64) -> Option<http1::SendRequest<B>> {
+    pub fn take_idle(&self, target: u64) -> Option<Http1<B>> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&target)?;
-        let mut at = list.len();
-        while at > 0 {
-            at -= 1;
-            if list[at].sender.is_closed() {
-                list.swap_remove(at);
-            } else if list[at].sender.is_ready() {
-                return Some(list.remove(at).sender);
+        while let Some(Idle { connection, .. }) = list.pop() {
+            if connection.is_ready() {
+                return Some(connection);
             }
         }
         None
@@ -123,16 +133,16 @@ impl<B: Sendable> Pool<B> {
 
     /// What this core has at hand for a target, without touching it.
     pub fn at_hand(&self, target: u64) -> AtHand {
-        let is_usable = |idle: &&Idle<B>| !idle.sender.is_closed();
+        let is_usable = |idle: &&Idle<B>| idle.connection.is_free();
         let idle = self.idle.borrow().get(&target).map_or(0, |list| list.iter().filter(is_usable).count());
         let is_open = |connection: &&Rc<Multiplexed<B>>| !connection.is_over();
         let shared = self.shared.borrow().get(&target).map_or(0, |list| list.iter().filter(is_open).count());
         AtHand { idle, shared }
     }
 
-    /// Keeps a connection whose exchange has ended, or is about to.
-    pub fn put(&self, target: u64, sender: http1::SendRequest<B>, now: Instant) {
-        if sender.is_closed() {
+    /// Keeps a connection whose exchange has ended, if another one may begin on it.
+    pub fn put(&self, target: u64, connection: Http1<B>, now: Instant) {
+        if !connection.is_free() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -140,7 +150,7 @@ impl<B: Sendable> Pool<B> {
         if list.len() >= MOST_IDLE {
             list.remove(0);
         }
-        list.push(Idle { sender, since: now });
+        list.push(Idle { connection, since: now });
     }
 
     /// Lets others share a connection.
@@ -163,7 +173,9 @@ impl<B: Sendable> Pool<B> {
     /// Lets go of what has been idle for long, is closed, or leads to a target that is served no more.
     pub fn sweep(&self, now: Instant, is_served: impl Fn(u64) -> bool) {
         self.idle.borrow_mut().retain(|&target, list| {
-            list.retain(|idle| !idle.sender.is_closed() && now.duration_since(idle.since) < KEEP);
+            list.retain(|idle| idle.connection.is_ready() && now.duration_since(idle.since) < KEEP);
+            // The buffer of one that is used again and again stays.
+            list.iter().filter(|idle| now.duration_since(idle.since) >= REST).for_each(|idle| idle.connection.rest());
             !list.is_empty() && is_served(target)
         });
         // Whoever has a place on one keeps it open to the end of the exchange.

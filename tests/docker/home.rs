@@ -108,21 +108,31 @@ fn one_gateway_behind_another_serves_local_and_public_names_over_verified_tls() 
         let ca: &TestCa = inner.ca();
         let mut outer = Gateway::stopped();
         outer.folder().replace("inner-ca.crt", ca.pem());
-        let routes = format!(
-            "[upstreams.home]\nto = \"https://{}:8443\"\nca = \"inner-ca.crt\"\n[routes]\nsonarr = \"home\"\nqbittorrent = \"home\"\n\
-             [routes.nextcloud]\nto = \"home\"\npublic = \"nextcloud.example.com\"\n",
-            inner.address()
-        );
+        let mut routes =
+            format!("[upstreams.home]\nto = \"https://{}:8443\"\nca = \"inner-ca.crt\"\n", inner.address());
+        let torrents = [("qbittorrent", 8085, MEDIA_NET, "qbittorrent.home.test")];
+        for (_, _, _, hosts) in SERVICES.iter().chain(&torrents) {
+            let (local, public) = hosts.split_once(',').unwrap_or((hosts, ""));
+            let route = local.trim_end_matches(".home.test");
+            routes += &format!("[routes.{route}]\nto = \"home\"\n");
+            if !public.is_empty() {
+                routes += &format!("public = \"{public}\"\n");
+            }
+        }
         outer.write_routes(routes);
         outer.start(&[]).await;
-        for name in ["nextcloud", "sonarr", "qbittorrent"] {
-            let answer = outer.get(&format!("{name}.home.test/")).await;
-            assert_eq!((answer.status, answer.text().trim()), (200, name));
+        for (name, _, _, hosts) in SERVICES.iter().chain(&torrents) {
+            let (local, public) = hosts.split_once(',').unwrap_or((hosts, ""));
+            let answer = outer.get(&format!("{local}/")).await;
+            assert_eq!((answer.status, answer.text().trim()), (200, *name), "{local}");
+            if public.is_empty() {
+                continue;
+            }
+            // The public name, through the tunnel's door, for a client in the world.
+            let answer = outer.client().at(Door::Tunnel).get(&format!("{public}/"));
+            let answer = answer.header("CF-Connecting-IP", "203.0.113.9").await;
+            assert_eq!((answer.status, answer.text().trim()), (200, *name), "{public}");
         }
-        // The public name, through the tunnel's door, for a client in the world.
-        let tunnel = || outer.client().at(Door::Tunnel).get("nextcloud.example.com/");
-        let answer = tunnel().header("CF-Connecting-IP", "203.0.113.9").await;
-        assert_eq!((answer.status, answer.text().trim()), (200, "nextcloud"));
         eventually("the inner gateway to record the client in the world", async || {
             inner.access_log().iter().any(|record| record["client"] == "203.0.113.9").then_some(())
         })

@@ -8,5 +8,8 @@ mod harness;
 mod rig;
 
 mod home;
+mod inside;
 mod life;
 mod load;
+mod podman;
+mod stand_in;

@@ -24,6 +24,8 @@ pub struct Engine {
     folder: Folder,
     namespace: String,
     daemon: Option<Child>,
+    /// Words of the daemon's command line beside the usual ones.
+    more: Vec<String>,
 }
 
 /// Tells a story about an engine. The threads that it runs on are made in the engine's namespace: a runtime from outside
@@ -37,16 +39,16 @@ pub fn story(tell: impl AsyncFnOnce(Engine)) {
 impl Engine {
     /// Moves this thread into a new network namespace, starts an engine there, and gives it the image `tiny:1`.
     pub fn start() -> Engine {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        assert!(rustix::process::geteuid().is_root(), "an engine can be started by root only");
-        let namespace = format!("doorward-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        said(Command::new("ip").args(["netns", "add", &namespace]));
-        said(Command::new("ip").args(["-n", &namespace, "link", "set", "lo", "up"]));
-        let place = File::open(format!("/run/netns/{namespace}")).expect("the namespace just made");
-        move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).expect("a way into the namespace");
-        let mut engine = Engine { folder: Folder::new(), namespace, daemon: None };
+        Engine::prepared(|_| Vec::new())
+    }
+
+    /// The same, after something was put into its folder; gives more words for the daemon's command line.
+    pub fn prepared(prepare: impl FnOnce(&Folder) -> Vec<String>) -> Engine {
+        let (namespace, folder) = (enter_namespace(), Folder::new());
+        let more = prepare(&folder);
+        let mut engine = Engine { folder, namespace, daemon: None, more };
         engine.launch();
-        engine.make_image();
+        engine.docker(&["import", &fill_image(&engine.folder), "tiny:1"]);
         engine
     }
 
@@ -58,6 +60,7 @@ impl Engine {
             .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")])
             .args(["-H", &self.socket_url(), "--bip", "10.203.0.1/24"])
             .args(["--default-address-pool", "base=10.204.0.0/16,size=24"])
+            .args(&self.more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -87,21 +90,6 @@ impl Engine {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.at("dockerd.log")).unwrap_or_default()
-    }
-
-    fn make_image(&self) {
-        let root = self.folder.at("image");
-        std::fs::create_dir_all(root.join("bin")).unwrap();
-        std::fs::create_dir_all(root.join("tmp")).unwrap();
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
-        let busybox = busybox.expect("busybox is there (busybox-static); `bash tests/run` installs it");
-        std::fs::copy(busybox, root.join("bin/busybox")).unwrap();
-        for program in PROGRAMS {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(program)).unwrap();
-        }
-        let archive = self.folder.at("image.tar");
-        said(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."));
-        self.docker(&["import", &archive.display().to_string(), "tiny:1"]);
     }
 
     /// The socket, as a routes.toml names it.
@@ -155,6 +143,34 @@ impl Engine {
     }
 }
 
+/// Moves this thread into a network namespace of its own, and gives its name.
+pub fn enter_namespace() -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    assert!(rustix::process::geteuid().is_root(), "an engine can be started by root only");
+    let namespace = format!("doorward-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    said(Command::new("ip").args(["netns", "add", &namespace]));
+    said(Command::new("ip").args(["-n", &namespace, "link", "set", "lo", "up"]));
+    let place = File::open(format!("/run/netns/{namespace}")).expect("the namespace just made");
+    move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network)).expect("a way into the namespace");
+    namespace
+}
+
+/// An archive for `import`: busybox and its names, nothing from a registry.
+pub fn fill_image(folder: &Folder) -> String {
+    let root = folder.at("image");
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::create_dir_all(root.join("tmp")).unwrap();
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+    let busybox = busybox.expect("busybox is there (busybox-static); `bash tests/run` installs it");
+    std::fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    for program in PROGRAMS {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(program)).unwrap();
+    }
+    let archive = folder.at("image.tar");
+    said(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."));
+    archive.display().to_string()
+}
+
 /// The standard file, with `[docker]` in place of routes.
 pub fn file(socket: &str, docker: &str) -> String {
     let front = "domain = \"home.test\"\nallow = [\"home\"]\n[networks]\nhome = [\"127.0.0.0/24\"]\nguest = [\"127.0.1.0/24\"]\n";
@@ -164,7 +180,7 @@ pub fn file(socket: &str, docker: &str) -> String {
 
 /// What a container runs: it answers `/` (and all below) with its name, and `/cgi-bin/slow` after two seconds. Told to stop,
 /// it takes nothing new and finishes what it has begun, as services do.
-fn script(name: &str, port: u16) -> String {
+pub fn script(name: &str, port: u16) -> String {
     format!(
         "mkdir -p /www/cgi-bin; echo {name} > /www/index.html; \
          echo '#!/bin/sh' > /www/cgi-bin/slow; echo 'sleep 2; echo; echo slow {name}' >> /www/cgi-bin/slow; \
@@ -173,8 +189,9 @@ fn script(name: &str, port: u16) -> String {
     )
 }
 
+/// Runs a program to its end, which must be a good one; what it printed.
 #[track_caller]
-fn said(command: &mut Command) -> String {
+pub fn said(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let stderr = String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{command:?}: {stderr}");
@@ -191,6 +208,11 @@ impl Drop for Engine {
             }
         }
         self.stop();
+        // What a container on the host's network leaves mounted would keep the folder.
+        let left = self.folder.at("exec/netns/default");
+        if left.exists() {
+            let _ = Command::new("umount").arg(left).output();
+        }
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();

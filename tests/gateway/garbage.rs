@@ -56,6 +56,30 @@ async fn what_is_no_http_is_told_so_and_recorded_under_the_same_id() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_not_sent_as_chunks_are_is_refused_with_the_reason() {
+    let (shop, modern) = (Upstream::echoing().await, Upstream::echoing_http2().await);
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"\nmodern = \"{}\"", modern.url("h2c"))).await;
+    let zeros = "0".repeat(2000) + "5\r\nhello\r\n0\r\n\r\n";
+    let cases = [
+        ("5;a\0b\r\nhello\r\n0\r\n\r\n", "control characters"),
+        (&*zeros, "1024 bytes"),
+        ("5\r\nhelloXX", "Invalid chunk"),
+        ("x\r\n", "Invalid chunk size"),
+    ];
+    for (nth, (bad, why)) in cases.into_iter().enumerate() {
+        for name in ["shop", "modern"] {
+            let path = format!("/{name}/{nth}");
+            let head = format!("POST {path} HTTP/1.1\r\nHost: {name}.home.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let said = told(edge.client().at(Door::Plain), head + bad).await;
+            assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("bad-request"), "{bad:.20}: {said}");
+            let record = edge.record_of(&path).await;
+            let detail = record["detail"].as_str().unwrap_or_default();
+            assert!(detail.contains("not sent as chunks are") && detail.contains(why), "{record}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn garbage_behind_good_requests_spoils_none_of_their_answers() {
     let shop = Upstream::generating().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;

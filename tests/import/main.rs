@@ -6,6 +6,7 @@
 mod acme_sh;
 mod compare;
 mod contrib;
+mod docker;
 mod home;
 mod npm;
 mod rig;

@@ -124,3 +124,25 @@ fn without_certificates_nobody_is_found() {
     assert!(CertTable::build(Vec::new(), None).find(Some("a.test")).is_none());
     assert_eq!(CertTable::default().iter().count(), 0);
 }
+
+#[test]
+fn a_certificate_that_is_asked_for_is_shown_where_it_covers() {
+    let maker = Maker::new();
+    let all = vec![
+        maker.given("exact", &["a.home.test"], 90),
+        maker.given("wide", &["*.home.test"], 90),
+        maker.given("other", &["*.home.test"], 30),
+    ];
+    let mut table = CertTable::build(all, None);
+    let hosts =
+        ["a.home.test", "*.home.test", "b.example.com", "c.home.test"].map(|host| HostPattern::parse(host).unwrap());
+    let [a, below, foreign, c] = &hosts;
+    assert_eq!((found(&table, "a.home.test"), found(&table, "c.home.test")), ("exact", "wide"));
+    let wishes = [(a, "other"), (foreign, "other"), (c, "absent")];
+    assert_eq!(table.ask_for(wishes.into_iter()), [foreign, c]);
+    assert_eq!((found(&table, "a.home.test"), found(&table, "c.home.test")), ("other", "wide"));
+    assert!(table.ask_for([(below, "other")].into_iter()).is_empty());
+    assert_eq!((found(&table, "a.home.test"), found(&table, "c.home.test")), ("exact", "other"));
+    assert!(table.ask_for(std::iter::empty()).is_empty());
+    assert_eq!((found(&table, "a.home.test"), found(&table, "c.home.test")), ("exact", "wide"));
+}

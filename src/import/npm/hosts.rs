@@ -21,7 +21,7 @@ pub(super) fn proxy(found: &mut Found, row: &Row) -> Result<Body, Remark> {
     let mut body = Body {
         to: None,
         admission: Admission::Anyone,
-        hsts: has_hsts(row).then_some(HSTS),
+        hsts: has_hsts(row).then(|| HSTS.into()),
         paths: Vec::new(),
         notes: Vec::new(),
     };
@@ -55,7 +55,7 @@ pub(super) fn proxy(found: &mut Found, row: &Row) -> Result<Body, Remark> {
 }
 
 fn is_forward(path: &Path) -> bool {
-    matches!(path.action, PathAction::Forward { strip: false, .. })
+    matches!(path.action, PathAction::Forward { replace: None, .. })
 }
 
 /// A redirection.
@@ -85,8 +85,13 @@ pub(super) fn redirection(_: &mut Found, row: &Row) -> Result<Body, Remark> {
     if row.is("preserve_path") {
         notes.push(Remark::new("NPM kept the path when it redirected; here everybody is sent to the beginning."));
     }
-    let mut body =
-        Body { to: None, admission: Admission::Anyone, hsts: has_hsts(row).then_some(HSTS), paths: Vec::new(), notes };
+    let mut body = Body {
+        to: None,
+        admission: Admission::Anyone,
+        hsts: has_hsts(row).then(|| HSTS.into()),
+        paths: Vec::new(),
+        notes,
+    };
     snippets(&row.text("advanced_config"), &mut body);
     let action = PathAction::Redirect { location: format!("{scheme}://{place}"), status };
     body.paths.extend(everything().map(|pattern| Path { pattern, action, notes: Vec::new() }));
@@ -107,7 +112,7 @@ pub(super) fn dead(row: &Row) -> Result<Body, Remark> {
 /// A path as another name of the same host has it.
 pub(super) fn without_notes(path: &Path) -> Path {
     let action = match &path.action {
-        PathAction::Forward { to, strip } => PathAction::Forward { to: to.clone(), strip: *strip },
+        PathAction::Forward { to, replace } => PathAction::Forward { to: to.clone(), replace: replace.clone() },
         PathAction::Redirect { location, status } => {
             PathAction::Redirect { location: location.clone(), status: *status }
         }
@@ -165,7 +170,10 @@ fn locations(row: &Row, body: &mut Body) {
             notes.push(Remark::quoting("NPM had a snippet here, not carried over:", &snippet));
         }
         match forward(&text("forward_scheme"), &text("forward_host"), &text("forward_port"), &written) {
-            Ok((to, strip)) => push(body, Path { pattern, action: PathAction::Forward { to, strip }, notes }),
+            Ok((to, strip)) => {
+                let replace = strip.then(|| "".into());
+                push(body, Path { pattern, action: PathAction::Forward { to, replace }, notes });
+            }
             Err(why) => {
                 notes.push(Remark::new(format!("CLOSED: in NPM this path led to {}; {why}.", place(&text))));
                 push(body, Path { pattern, action: PathAction::Closed, notes });
@@ -216,7 +224,7 @@ fn snippets(text: &str, body: &mut Body) {
                 let action = match carried {
                     Carried::Redirect { location, status } => PathAction::Redirect { location, status },
                     Carried::Forward(endpoint) => {
-                        PathAction::Forward { to: Destination { endpoint, is_verified: false }, strip: false }
+                        PathAction::Forward { to: Destination::one(endpoint, false), replace: None }
                     }
                 };
                 push(body, Path { pattern, action, notes: Vec::new() });
@@ -257,7 +265,10 @@ fn destination(scheme: &str, host: &str, port: &str) -> Result<Destination, Stri
     let host = if bare.contains(':') { format!("[{bare}]") } else { bare.to_owned() };
     let port = if port.is_empty() { String::new() } else { format!(":{port}") };
     match Endpoint::parse(&format!("{scheme}://{host}{port}")) {
-        Ok(endpoint) => Ok(Destination { is_verified: endpoint.scheme == Scheme::Http, endpoint }),
+        Ok(endpoint) => {
+            let is_verified = endpoint.scheme == Scheme::Http;
+            Ok(Destination::one(endpoint, is_verified))
+        }
         Err(wrong) => {
             Err(format!("its server \"{}\" cannot be one here: {wrong}", one_line(&format!("{host}{port}"), 100)))
         }

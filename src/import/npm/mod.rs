@@ -63,7 +63,7 @@ struct Counts {
 struct Body {
     to: Option<super::home::Destination>,
     admission: Admission,
-    hsts: Option<&'static str>,
+    hsts: Option<std::sync::Arc<str>>,
     paths: Vec<super::home::Path>,
     notes: Vec<Remark>,
 }
@@ -123,7 +123,7 @@ impl Found {
                 notes.push(Remark::new("CLOSED for the same reason."));
             }
             let paths = body.paths.iter().map(hosts::without_notes).collect();
-            let (to, admission, hsts) = (body.to.clone(), body.admission.clone(), body.hsts);
+            let (to, admission, hsts) = (body.to.clone(), body.admission.clone(), body.hsts.clone());
             self.home.routes.push(Route { host: host.clone(), to, admission, hsts, paths, notes });
         }
         let Body { to, admission, hsts, paths, notes } = body;

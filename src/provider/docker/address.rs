@@ -32,7 +32,12 @@ pub fn choose(container: &Container, port: u16, considered: &[&str], inventory: 
     for _ in 0..MOST_STEPS {
         let NetworkMode::Container(id) = &owner.network_mode else {
             let chosen = of_owner(owner, port, considered, inventory);
-            return Reached { why: format!("{}{through}", chosen.why), ..chosen };
+            let why = match (&chosen.address, through.is_empty()) {
+                (None, false) => format!("it uses the network of {through}: {}", chosen.why),
+                (Some(_), false) => format!("{}, the network of {through}", chosen.why),
+                (_, true) => chosen.why,
+            };
+            return Reached { why, address: chosen.address };
         };
         match inventory.find(id) {
             None => {
@@ -43,7 +48,7 @@ pub fn choose(container: &Container, port: u16, considered: &[&str], inventory: 
                 return none(format!("it uses the network of {}, which is not running", next.name));
             }
             Some(next) => {
-                through = format!(", the network of {}", next.name);
+                through = next.name.to_string();
                 owner = next;
             }
         }
@@ -54,6 +59,9 @@ pub fn choose(container: &Container, port: u16, considered: &[&str], inventory: 
 fn of_owner(owner: &Container, port: u16, considered: &[&str], inventory: &Inventory) -> Reached {
     if owner.network_mode == NetworkMode::Host || owner.networks.iter().any(|at| &*at.network == "host") {
         return on_the_host(port, inventory);
+    }
+    if let Some(reached) = published(owner, port, inventory).filter(|_| inventory.prefers_lasting) {
+        return reached;
     }
     let is_considered = |at: &&Attachment| considered.is_empty() || considered.contains(&&*at.network);
     let candidates: Vec<&Attachment> =

@@ -136,6 +136,16 @@ struct RawAttachment {
     ip_address: String,
     #[serde(rename = "GlobalIPv6Address", default, deserialize_with = "or_default")]
     global_ipv6_address: String,
+    #[serde(rename = "IPAMConfig", default, deserialize_with = "or_default")]
+    ipam_config: RawFixed,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+struct RawFixed {
+    #[serde(rename = "IPv4Address", default, deserialize_with = "or_default")]
+    ipv4_address: String,
+    #[serde(rename = "IPv6Address", default, deserialize_with = "or_default")]
+    ipv6_address: String,
 }
 
 #[derive(Deserialize)]
@@ -337,13 +347,14 @@ fn published(ports: &HashMap<String, Option<Vec<RawBinding>>>) -> Vec<Published>
 fn attachment((network, raw): (String, Option<RawAttachment>)) -> Attachment {
     let network = network.into();
     match raw {
-        Some(RawAttachment { network_id, ip_address, global_ipv6_address }) => Attachment {
+        Some(RawAttachment { network_id, ip_address, global_ipv6_address, ipam_config }) => Attachment {
             network,
             id: network_id.into(),
             v4: ip_address.parse().ok(),
             v6: global_ipv6_address.parse().ok(),
+            is_fixed: !ipam_config.ipv4_address.is_empty() || !ipam_config.ipv6_address.is_empty(),
         },
-        None => Attachment { network, id: "".into(), v4: None, v6: None },
+        None => Attachment { network, id: "".into(), v4: None, v6: None, is_fixed: false },
     }
 }
 

@@ -42,8 +42,10 @@ const LONGEST_EVENT: usize = 1 << 20;
 const KNOWN_VERSION: (u32, u32) = (1, 51);
 
 /// Events that change what we know; health checks themselves (`exec_…`) come several times in each interval.
+/// Podman's filter wants its own words, whatever it then says: `died`, `cleanup`, `remove`.
 const EVENTS: &str = "{\"type\":[\"container\",\"network\"],\"event\":[\"create\",\"start\",\"restart\",\"die\",\"stop\",\
-                      \"pause\",\"unpause\",\"rename\",\"update\",\"destroy\",\"health_status\",\"connect\",\"disconnect\"]}";
+                      \"pause\",\"unpause\",\"rename\",\"update\",\"destroy\",\"health_status\",\"connect\",\"disconnect\",\
+                      \"died\",\"cleanup\",\"remove\"]}";
 
 /// Why the engine cannot be asked.
 #[derive(Debug, thiserror::Error)]

@@ -65,6 +65,7 @@ pub fn inventory(containers: impl IntoIterator<Item = Container>) -> Inventory {
             is_assumed: false,
         },
         remote: None,
+        prefers_lasting: false,
     };
     inventory.sort();
     inventory

@@ -273,6 +273,7 @@ impl Seen {
             networks: self.networks.clone(),
             surroundings: self.surroundings.clone(),
             remote: self.remote,
+            prefers_lasting: false,
         };
         inventory.sort();
         inventory

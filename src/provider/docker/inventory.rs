@@ -18,6 +18,9 @@ pub struct Inventory {
     pub surroundings: Surroundings,
     /// The address of an engine on another machine (`tcp://host:port`); `None`: it is on this one.
     pub remote: Option<IpAddr>,
+    /// Whether an address that outlasts its container (a published port) counts before one that does not: for whoever
+    /// writes it down, instead of following.
+    pub prefers_lasting: bool,
 }
 
 /// One container.
@@ -96,6 +99,8 @@ pub struct Attachment {
     pub v4: Option<Ipv4Addr>,
     /// IPv6, global.
     pub v6: Option<Ipv6Addr>,
+    /// Whether somebody chose the address (`ipv4_address` of Compose): then it stays.
+    pub is_fixed: bool,
 }
 
 /// One port that the engine publishes.
@@ -158,6 +163,12 @@ impl Inventory {
     /// What is known of a network.
     pub fn network(&self, attachment: &Attachment) -> Option<&Network> {
         self.networks.iter().find(|network| network.id == attachment.id || network.name == attachment.network)
+    }
+
+    /// Whether an address is one that the engine gave a container from a pool, and may give another tomorrow.
+    pub fn is_given_out(&self, address: IpAddr) -> bool {
+        let of = |at: &Attachment| at.v4.map(IpAddr::V4) == Some(address) || at.v6.map(IpAddr::V6) == Some(address);
+        self.containers.iter().flat_map(|one| &one.networks).any(|at| of(at) && !at.is_fixed)
     }
 
     /// Puts the containers in their order: oldest first.

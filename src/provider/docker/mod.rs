@@ -18,7 +18,7 @@ mod wishes;
 
 pub use engine::DockerError;
 pub use follow::{DockerWatch, Known, look_once};
-pub use inventory::Inventory;
+pub use inventory::{Container, Inventory};
 pub use translate::{Translation, translate};
 pub use verdict::{Kind, Lead, Verdict, Verdicts};
 
@@ -31,7 +31,8 @@ use surroundings::Surroundings;
 pub fn from_inspect(text: &[u8]) -> Result<Inventory, serde_json::Error> {
     let containers = answers::containers(text)?.into_iter().map(std::sync::Arc::new).collect();
     let networks = answers::networks(text)?;
-    let mut inventory = Inventory { containers, networks, surroundings: Surroundings::assumed(), remote: None };
+    let surroundings = Surroundings::assumed();
+    let mut inventory = Inventory { containers, networks, surroundings, remote: None, prefers_lasting: false };
     inventory.sort();
     Ok(inventory)
 }

@@ -78,9 +78,21 @@ fn wishes_of(container: &Container, docker: &DockerSpec, config: &Config) -> Opt
         return Some(labels::read(container, domain).and_then(|wishes| allow::check(wishes, config)));
     }
     if speaks("nginx-proxy") && vocabulary::is_spoken_by(container) {
-        return Some(vocabulary::read(container));
+        return Some(vocabulary::read(container).map(|wishes| with_certificate(wishes, config)));
     }
     None
+}
+
+/// A certificate that the file does not have is told.
+fn with_certificate(mut wishes: Wishes, config: &Config) -> Wishes {
+    let known = |id: &str| config.certs.iter().any(|cert| *cert.id.value == *id);
+    if let Some(id) = wishes.terms.cert.as_deref().filter(|id| !known(id)) {
+        let id = vocabulary::cut(id);
+        wishes.notes.push(format!(
+            "CERT_NAME is `{id}`, and the file has no [cert.{id}]: the certificate that covers the name is shown"
+        ));
+    }
+    wishes
 }
 
 fn readiness(container: &Container, docker: &DockerSpec) -> Readiness {

@@ -17,7 +17,7 @@ const PREFIX: &str = "com.github.nginx-proxy.nginx-proxy.";
 pub const OWN_PREFIX: &str = "doorward.";
 
 /// Words that do something here.
-const CARRIED: [&str; 9] = [
+const CARRIED: [&str; 10] = [
     "VIRTUAL_HOST",
     "VIRTUAL_PORT",
     "VIRTUAL_PATH",
@@ -27,16 +27,16 @@ const CARRIED: [&str; 9] = [
     "NETWORK_ACCESS",
     "HTTPS_METHOD",
     "HSTS",
+    "CERT_NAME",
 ];
 
 /// Words that need nothing here, or something else; and what to say about each.
-const NOT_CARRIED: [(&str, &str); 22] = [
+const NOT_CARRIED: [(&str, &str); 21] = [
     ("VIRTUAL_ROOT", "belongs to FastCGI, which is not spoken; put a web server (Caddy, nginx) into the container"),
     ("EXTERNAL_HTTP_PORT", "the ports are the doors': write `[listen.<name>]` with `http = \":PORT\"`"),
     ("EXTERNAL_HTTPS_PORT", "the ports are the doors': write `[listen.<name>]` with `https = \":PORT\"`"),
     ("NON_GET_REDIRECT", "the redirect to https is always 308, which keeps the method"),
     ("SSL_POLICY", "there is one policy, TLS 1.2 and 1.3 as Mozilla's `intermediate`, and nothing to choose"),
-    ("CERT_NAME", "certificates are chosen by the names they cover; put the files into a `[cert.<id>]`"),
     (
         "TRUST_DEFAULT_CERT",
         "there is no default certificate to trust: each name has one that covers it, or the local CA's",
@@ -78,12 +78,15 @@ const NOT_CARRIED: [(&str, &str); 22] = [
 
 /// Words that nginx-proxy reads from its own container, but people also write beside their services.
 const PROXY_WIDE: [(&str, &str); 2] = [
-    ("DEFAULT_HOST", "write the catch-all route into the file: `\"*\" = \"…\"` in `[routes]`"),
+    ("DEFAULT_HOST", "it is a setting of the proxy: write `default_host = \"…\"` into `[docker]`"),
     ("DEFAULT_ROOT", "a path that no container has is 404; write a route with `paths` for anything else"),
 ];
 
 /// The label that chooses among several containers.
 const LOADBALANCE: &str = "com.github.nginx-proxy.nginx-proxy.loadbalance";
+
+/// The label for certificates of clients.
+const CLIENT_CERTIFICATES: &str = "com.github.nginx-proxy.nginx-proxy.ssl_verify_client";
 
 /// What `VIRTUAL_HOST` may lead to in the worst case: more names than this are a mistake.
 const MOST_SITES: usize = 200;
@@ -95,6 +98,7 @@ const INTERNAL: [&str; 6] = ["127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16", "172
 pub fn knows(name: &str) -> bool {
     name.starts_with(OWN_PREFIX)
         || name.starts_with(PREFIX)
+        || name.starts_with("VIRTUAL_")
         || CARRIED.contains(&name)
         || NOT_CARRIED.iter().chain(&PROXY_WIDE).any(|(word, _)| *word == name)
 }
@@ -111,10 +115,11 @@ pub fn is_spoken_by(container: &Container) -> bool {
 pub fn read(container: &Container) -> Result<Wishes, String> {
     let mut notes: Vec<String> = Vec::new();
     for (word, instead) in NOT_CARRIED.iter().chain(&PROXY_WIDE) {
-        if container.setting(word).is_some() {
+        if container.setting(word).is_some() && !asks_for_client_certificates(container, word) {
             notes.push(format!("{word} has no effect: {instead}"));
         }
     }
+    notes.extend(container.settings.keys().filter_map(|name| unknown(name)));
     let terms = terms(container, &mut notes);
     let sites = match container.setting("VIRTUAL_HOST_MULTIPORTS") {
         Some(text) => multiports::read(text, &mut notes)?,
@@ -127,6 +132,21 @@ pub fn read(container: &Container) -> Result<Wishes, String> {
         return Err(format!("it asks for {} names; at most {MOST_SITES} are taken", sites.len()));
     }
     Ok(Wishes { sites, terms, notes })
+}
+
+/// A note on a word that looks like one of nginx-proxy's and is none: a misspelt one, or one of a newer version.
+fn unknown(name: &str) -> Option<String> {
+    let is_known = CARRIED.contains(&name)
+        || name == LOADBALANCE
+        || NOT_CARRIED.iter().chain(&PROXY_WIDE).any(|(word, _)| *word == name)
+        || !(name.starts_with(PREFIX) || name.starts_with("VIRTUAL_"));
+    if is_known {
+        return None;
+    }
+    let words = CARRIED.iter().chain([&LOADBALANCE]).map(|word| (strsim::osa_distance(name, word), *word));
+    let near = words.min().filter(|(distance, _)| *distance <= 3);
+    let guess = near.map_or(String::new(), |(_, word)| format!("; did you mean {word}?"));
+    Some(format!("{} has no effect: it is no word of nginx-proxy's that is known here{guess}", cut(name)))
 }
 
 fn plain_sites(container: &Container, notes: &mut Vec<String>) -> Result<Vec<Site>, String> {
@@ -239,10 +259,21 @@ fn terms(container: &Container, notes: &mut Vec<String>) -> Terms {
         terms.hsts = None;
         notes.push("HSTS has no effect beside HTTPS_METHOD=noredirect".to_owned());
     }
+    if asks_for_client_certificates(container, CLIENT_CERTIFICATES) {
+        // It was protected, and would not be.
+        terms.allow = Some(Vec::new());
+        notes.push("ssl_verify_client is on, and certificates of clients are not asked for: nobody enters".to_owned());
+    }
+    terms.cert = container.setting("CERT_NAME").map(Arc::from);
     if let Some(directive) = container.setting(LOADBALANCE) {
         terms.balance = balance(directive, notes);
     }
     terms
+}
+
+/// Whether a container is for clients with a certificate only.
+fn asks_for_client_certificates(container: &Container, word: &str) -> bool {
+    word == CLIENT_CERTIFICATES && container.setting(word) == Some("on")
 }
 
 /// `max-age` alone: what else stands in the header binds names that are not the container's.

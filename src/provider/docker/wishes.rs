@@ -97,6 +97,8 @@ pub struct Terms {
     pub balance: Balance,
     /// Over which schemes the sites are served.
     pub schemes: Schemes,
+    /// The `[cert.<id>]` that is shown for the sites.
+    pub cert: Option<Arc<str>>,
 }
 
 /// One entry of a container's `allow`.

@@ -59,24 +59,6 @@ async fn the_line_to_an_upstream_is_cut_and_mended() {
     back_to(&edge, before).await;
 }
 
-/// A machine that loses its power is noticed within two minutes, though `idle` would be ten.
-#[tokio::test]
-#[ignore = "slow: two minutes until the kernel gives up"]
-async fn a_dead_machine_is_noticed_long_before_idle_ends() {
-    let Some(network) = Network::of_its_own() else { return };
-    let ill = Upstream::answering("well").await;
-    let (edge, _well) = beside(&ill, "").await;
-    // One connection of a client is served by one core, and its second request by the connection of the first.
-    let mut client = edge.client().connect("ill.home.test").await;
-    assert_eq!(client.get("/").await.text(), "well");
-    network.cut(address(&ill));
-    let began = tokio::time::Instant::now();
-    let asked = client.get("/dead").attempt();
-    let refused = tokio::time::timeout(Duration::from_secs(170), asked).await.expect("an answer").expect("an answer");
-    assert!(refused.status == 502 || refused.status == 504, "{refused}");
-    assert!(began.elapsed() > Duration::from_secs(60), "{:?}", began.elapsed());
-}
-
 /// The line to clients is cut while they ask, are answered and are idle: what they held is let go within the limits.
 #[tokio::test]
 async fn the_line_to_clients_is_cut() {

@@ -43,7 +43,7 @@ impl TestCa {
 
     fn sign(&self, names: &[&str], mut params: CertificateParams) -> Identity {
         params.distinguished_name.push(DnType::CommonName, names[0].to_owned());
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Identity {

@@ -155,3 +155,24 @@ fn who_is_on_no_network_or_not_on_ours_is_told_so() {
     let (_, why) = reached(running("x", &[("elsewhere", "10.99.0.7")], &[]), vec![]);
     assert!(why.contains("no interface of ours is on it"), "{why}");
 }
+
+#[test]
+fn who_writes_an_address_down_gets_one_that_lasts() {
+    let both = changed("x", &[("home-net", "172.18.0.7")], &[], |answer| {
+        answer["NetworkSettings"]["Ports"] = json!({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8099"}]});
+    });
+    let (followed, _) = reached(both.clone(), vec![]);
+    assert_eq!(followed.as_deref(), Some("172.18.0.7:80"));
+    let (written, _) = reached_in(both, vec![], &[], |inventory| inventory.prefers_lasting = true);
+    assert_eq!(written.as_deref(), Some("127.0.0.1:8099"));
+}
+
+#[test]
+fn what_is_wrong_with_anothers_network_is_said_of_that_network() {
+    let gluetun = running("gluetun", &[("elsewhere", "10.99.0.7")], &[]);
+    let mode = format!("container:{}", gluetun.id);
+    let within = changed("qbittorrent", &[], &[], |answer| answer["HostConfig"]["NetworkMode"] = json!(mode));
+    let (address, why) = reached(within, vec![gluetun]);
+    assert_eq!(address, None);
+    assert!(why.starts_with("it uses the network of gluetun: not on a shared network: it is on elsewhere"), "{why}");
+}

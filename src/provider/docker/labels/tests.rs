@@ -50,8 +50,21 @@ fn every_label_of_the_table_is_read() {
     let place = &wishes.sites[0].places[0];
     assert_eq!((place.port, place.proto, place.replace.as_deref()), (Some(8443), Proto::Https, Some("")));
     assert_eq!(place.path.as_ref().unwrap().to_string(), "/app/*");
-    let Terms { allow, public, hold, max_body, idle, hsts, log_query, tls_name, verify, pin, balance, schemes: _ } =
-        wishes.terms;
+    let Terms {
+        allow,
+        public,
+        hold,
+        max_body,
+        idle,
+        hsts,
+        log_query,
+        tls_name,
+        verify,
+        pin,
+        balance,
+        schemes: _,
+        cert: _,
+    } = wishes.terms;
     assert_eq!(
         (allow.unwrap().len(), public.len(), hold, idle),
         (3, 1, Some(std::time::Duration::from_secs(30)), hold)

@@ -56,7 +56,29 @@ pub(super) fn routes(
             routes.push(route);
         }
     }
+    if let Some((host, route)) = for_every_other_name(config, docker, &routes) {
+        for verdict in verdicts.iter_mut() {
+            let named: Vec<_> = verdict.leads.iter().filter(|lead| lead.name == host).cloned().collect();
+            verdict.leads.extend(named.into_iter().map(|named| lead("*".to_owned(), named.to)));
+        }
+        routes.push(route);
+    }
     routes
+}
+
+/// `default_host`: the same route once more, for every name that nobody has. A route `"*"`, of the file or of a container,
+/// wins.
+fn for_every_other_name(config: &Config, docker: &DockerSpec, routes: &[RouteSpec]) -> Option<(String, RouteSpec)> {
+    let default = &docker.default_host.as_ref()?.value;
+    if config.routes.iter().chain(routes).any(|route| route.host == HostPattern::Any) {
+        return None;
+    }
+    let domain = config.domain.as_ref().map(|domain| &domain.value);
+    let full = domain.map(|domain| format!("{default}.{domain}"));
+    let is_meant = |host: &HostName| host == default || full.as_deref() == Some(host.as_str());
+    let found = routes.iter().find(|route| matches!(&route.host, HostPattern::Exact(host) if is_meant(host)))?;
+    let route = RouteSpec { name: nowhere("*".into()), host: HostPattern::Any, public: Vec::new(), ..found.clone() };
+    Some((found.host.to_string(), route))
 }
 
 /// A claim that does not count. A container with other claims keeps those.
@@ -121,6 +143,7 @@ fn route(
         headers: HeadersSpec::default(),
         paths,
         schemes: terms.schemes,
+        cert: terms.cert.clone().filter(|id| config.certs.iter().any(|cert| *cert.id.value == **id)),
     })
 }
 
@@ -209,8 +232,21 @@ fn disagreements(first: &Asking<'_>, other: &Asking<'_>, verdicts: &mut [Verdict
     if first.index == other.index {
         return;
     }
-    let Terms { allow, public: _, hold, max_body, idle, hsts, log_query, tls_name, verify, pin, balance, schemes } =
-        &first.wishes.terms;
+    let Terms {
+        allow,
+        public: _,
+        hold,
+        max_body,
+        idle,
+        hsts,
+        log_query,
+        tls_name,
+        verify,
+        pin,
+        balance,
+        schemes,
+        cert,
+    } = &first.wishes.terms;
     let theirs = &other.wishes.terms;
     let differing = [
         ("hold", *hold != theirs.hold),
@@ -223,6 +259,7 @@ fn disagreements(first: &Asking<'_>, other: &Asking<'_>, verdicts: &mut [Verdict
         ("pin", *pin != theirs.pin),
         ("loadbalance", *balance != theirs.balance),
         ("HTTPS_METHOD", *schemes != theirs.schemes),
+        ("CERT_NAME", *cert != theirs.cert),
     ];
     let (a, b) = (&first.container.name, &other.container.name);
     let differing: Vec<&str> = differing.into_iter().filter(|(_, differs)| *differs).map(|(word, _)| word).collect();

@@ -352,3 +352,23 @@ gluetun    unlabelled
 ";
     assert_eq!(told, expected);
 }
+
+#[test]
+fn one_container_may_answer_for_every_name_that_nobody_has() {
+    let named = || sonarr(&[("VIRTUAL_HOST", "sonarr.home.test")]);
+    for docker in ["default_host = \"sonarr\"", "default_host = \"sonarr.home.test\""] {
+        let translation = translated(docker, vec![named()]);
+        let found = routes(&translation);
+        assert_eq!(found, ["sonarr = sonarr.home.test: http://172.21.0.7", "* = *: http://172.21.0.7"], "{docker}");
+        assert_eq!(verdict(&translation, "sonarr"), "routed: sonarr.home.test, * -> http://172.21.0.7; on mediarr-net");
+    }
+    assert_eq!(routes(&translated("default_host = \"radarr\"", vec![named()])).len(), 1, "nobody has that name");
+    let other = running("all", &[("home-net", "172.18.0.9")], &[("doorward.route", "*")]);
+    let translation = translated("default_host = \"sonarr\"", vec![named(), other]);
+    let found = routes(&translation);
+    assert_eq!(
+        found,
+        ["* = *: http://172.18.0.9", "sonarr = sonarr.home.test: http://172.21.0.7"],
+        "one that says so wins"
+    );
+}

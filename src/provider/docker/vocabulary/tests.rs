@@ -126,3 +126,28 @@ fn several_ports_count_before_the_plain_words() {
     assert_eq!(wishes.sites.len(), 1);
     assert_eq!(wishes.sites[0].host.to_string(), "new.test");
 }
+
+#[test]
+fn a_word_that_nobody_knows_is_told_with_a_guess() {
+    for (word, guess) in [
+        ("VIRTUAL_PROT", "did you mean VIRTUAL_PORT?"),
+        ("VIRTUAL_HOSTS", "did you mean VIRTUAL_HOST?"),
+        (
+            "com.github.nginx-proxy.nginx-proxy.loadbalanc",
+            "did you mean com.github.nginx-proxy.nginx-proxy.loadbalance?",
+        ),
+        ("com.github.nginx-proxy.nginx-proxy.something-new", "no word of nginx-proxy's that is known here"),
+    ] {
+        let notes = read_with(&[("VIRTUAL_HOST", "a.test"), (word, "1")]).unwrap().notes;
+        assert_eq!(notes.len(), 1, "{word}: {notes:?}");
+        assert!(notes[0].starts_with(word) && notes[0].ends_with(guess), "{notes:?}");
+    }
+}
+
+#[test]
+fn what_was_for_clients_with_certificates_is_for_nobody() {
+    let label = "com.github.nginx-proxy.nginx-proxy.ssl_verify_client";
+    let wishes = read_with(&[("VIRTUAL_HOST", "a.test"), (label, "on")]).unwrap();
+    assert_eq!((wishes.terms.allow, wishes.notes.len()), (Some(vec![]), 1));
+    assert_eq!(read_with(&[("VIRTUAL_HOST", "a.test"), (label, "optional")]).unwrap().terms.allow, None);
+}

@@ -1,0 +1,318 @@
+//! A stand-in for an engine, for what a real one cannot be made to do: speak other versions of its API, forbid half of it,
+//! answer nonsense.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast;
+
+use crate::harness::{Door, Gateway, Upstream, eventually};
+use crate::rig::file;
+
+/// An engine on a socket in the gateway's folder; ends with the test.
+#[derive(Clone)]
+struct StandIn(Arc<Mutex<Facts>>);
+
+struct Facts {
+    version: Option<&'static str>,
+    forbidden: Vec<&'static str>,
+    containers: Vec<Value>,
+    /// What is answered in place of the list.
+    nonsense: Option<&'static str>,
+    asked: Vec<String>,
+    /// An event, or nothing: the stream ends.
+    events: broadcast::Sender<Option<String>>,
+}
+
+impl StandIn {
+    fn start(gateway: &Gateway, version: Option<&'static str>) -> StandIn {
+        let (events, _) = broadcast::channel(16);
+        let facts = Facts { version, forbidden: vec![], containers: vec![], nonsense: None, asked: vec![], events };
+        let engine = StandIn(Arc::new(Mutex::new(facts)));
+        let listener = UnixListener::bind(gateway.folder().at("engine.sock")).unwrap();
+        let serving = engine.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serving.clone().serve(stream));
+            }
+        });
+        engine
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A container with a name, which leads to an upstream of the test.
+    fn add(&self, name: &str, to: &Upstream) {
+        let id: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let labels = json!({ "doorward.route": name, "doorward.to": to.url("http") });
+        let container = json!({
+            "Id": format!("{id:0<64}"), "Name": format!("/{name}"), "Created": "2026-11-21T07:00:00Z",
+            "State": { "Status": "running" }, "Config": { "Labels": labels }, "HostConfig": { "NetworkMode": "none" },
+        });
+        self.change(|facts| facts.containers.push(container));
+    }
+
+    /// A container whose ports are published, each where an upstream of the test is, with these variables and labels.
+    fn add_published(&self, name: &str, ports: &Value, settings: &[(&str, &str)]) {
+        let id: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let (labels, variables): (Vec<_>, Vec<_>) = settings.iter().partition(|(name, _)| name.contains('.'));
+        let labels: serde_json::Map<String, Value> =
+            labels.into_iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let variables: Vec<String> = variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let container = json!({
+            "Id": format!("{id:0<64}"), "Name": format!("/{name}"), "Created": "2026-11-21T07:00:00Z",
+            "State": { "Status": "running" }, "Config": { "Env": variables, "Labels": labels },
+            "HostConfig": { "NetworkMode": "none" }, "NetworkSettings": { "Ports": ports },
+        });
+        self.change(|facts| facts.containers.push(container));
+    }
+
+    /// Ends the stream of events, once there is one.
+    async fn end_events(&self) {
+        eventually("events to be asked for", async || {
+            self.change(|facts| facts.asked.iter().any(|asked| asked.ends_with("/events"))).then_some(())
+        })
+        .await;
+        let _ = self.change(|facts| facts.events.send(None));
+    }
+
+    fn has_been_asked(&self, path: &str) -> bool {
+        self.change(|facts| facts.asked.iter().any(|asked| asked == path))
+    }
+
+    async fn serve(self, mut stream: UnixStream) {
+        let mut head = Vec::new();
+        loop {
+            head.clear();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => return,
+                }
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let mut events = self.change(|facts| {
+                facts.asked.push(path.split('?').next().unwrap_or_default().to_owned());
+                facts.events.subscribe()
+            });
+            let (status, version, body) = self.answer(&path);
+            if status == "200 OK" && path.contains("/events") {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+                while let Ok(Some(event)) = events.recv().await {
+                    let _ = stream.write_all(format!("{:x}\r\n{event}\n\r\n", event.len() + 1).as_bytes()).await;
+                }
+                return;
+            }
+            let answer = format!("HTTP/1.1 {status}\r\n{version}Content-Length: {}\r\n\r\n{body}", body.len());
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, path: &str) -> (&'static str, String, String) {
+        self.change(|facts| {
+            let version = facts.version.map_or(String::new(), |version| format!("Api-Version: {version}\r\n"));
+            let path = path.split('?').next().unwrap_or_default();
+            if facts.forbidden.iter().any(|forbidden| path.contains(forbidden)) {
+                return ("403 Forbidden", version, "<html><body><h1>403 Forbidden</h1></body></html>".to_owned());
+            }
+            let body = match path.rsplit('/').next().unwrap_or_default() {
+                "_ping" => "OK".to_owned(),
+                "events" => String::new(),
+                "networks" => "[]".to_owned(),
+                "json" if path.ends_with("/containers/json") => match facts.nonsense {
+                    Some(nonsense) => nonsense.to_owned(),
+                    None => {
+                        let line = |one: &Value| json!({ "Id": one["Id"], "Names": [one["Name"]], "State": "running" });
+                        Value::Array(facts.containers.iter().map(line).collect()).to_string()
+                    }
+                },
+                _ => {
+                    let found = facts.containers.iter().find(|one| path.contains(one["Id"].as_str().unwrap_or("-")));
+                    match found {
+                        Some(found) => found.to_string(),
+                        None => return ("404 Not Found", version, "{\"message\":\"No such container\"}".to_owned()),
+                    }
+                }
+            };
+            ("200 OK", version, body)
+        })
+    }
+}
+
+/// A gateway in front of a stand-in.
+async fn following(version: Option<&'static str>, prepare: impl FnOnce(&StandIn)) -> (Gateway, StandIn) {
+    let mut gateway = Gateway::stopped();
+    let engine = StandIn::start(&gateway, version);
+    prepare(&engine);
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), ""));
+    gateway.start(&[]).await;
+    (gateway, engine)
+}
+
+async fn serves(gateway: &Gateway, name: &str) {
+    eventually(&format!("{name} to be served"), async || {
+        let answer = gateway.get(&format!("{name}.home.test/")).attempt().await.ok()?;
+        (answer.status == 200 && answer.text() == name).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_engine_is_asked_in_a_version_that_both_know() {
+    let app = Upstream::answering("app").await;
+    for (version, asked) in [
+        (Some("1.24"), "/v1.24/containers/json"),
+        (Some("1.41"), "/v1.41/containers/json"),
+        (Some("1.99"), "/v1.51/containers/json"),
+        (None, "/containers/json"),
+    ] {
+        let (gateway, engine) = following(version, |engine| engine.add("app", &app)).await;
+        serves(&gateway, "app").await;
+        assert!(engine.has_been_asked(asked), "{version:?}: {:?}", engine.change(|facts| facts.asked.clone()));
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_back_as_another_version_is_followed_again() {
+    let (app, new) = (Upstream::answering("app").await, Upstream::answering("new").await);
+    let (gateway, engine) = following(Some("1.41"), |engine| engine.add("app", &app)).await;
+    serves(&gateway, "app").await;
+    engine.change(|facts| facts.version = Some("1.47"));
+    engine.add("new", &new);
+    // The upgraded engine ends what the old one had open.
+    engine.end_events().await;
+    serves(&gateway, "new").await;
+    serves(&gateway, "app").await;
+    eventually("the engine to be asked in the new version", async || {
+        engine.has_been_asked("/v1.47/containers/json").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_socket_proxy_that_shows_containers_and_nothing_else_is_enough() {
+    let (app, new) = (Upstream::answering("app").await, Upstream::answering("new").await);
+    let prepare = |engine: &StandIn| {
+        engine.change(|facts| facts.forbidden = vec!["/events", "/networks"]);
+        engine.add("app", &app);
+    };
+    let (gateway, engine) = following(Some("1.41"), prepare).await;
+    serves(&gateway, "app").await;
+    gateway.logs("without events they are looked at every 3 s").await;
+    // Found by looking.
+    engine.add("new", &new);
+    serves(&gateway, "new").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_changes_nothing_and_is_told() {
+    let (app, new) = (Upstream::answering("app").await, Upstream::answering("new").await);
+    let (gateway, engine) = following(Some("1.41"), |engine| engine.add("app", &app)).await;
+    serves(&gateway, "app").await;
+    engine.change(|facts| facts.nonsense = Some("<html>502</html>"));
+    engine.end_events().await;
+    gateway.logs("the answer to /containers/json?all=1 cannot be read").await;
+    assert_eq!(gateway.get("app.home.test/").await.text(), "app", "what was known stays in force");
+    // One container that cannot be read is nobody else's loss.
+    engine.change(|facts| {
+        facts.containers.push(json!({ "Id": "f".repeat(64), "Name": "/bad", "Config": "no table" }));
+        facts.nonsense = None;
+    });
+    engine.add("new", &new);
+    serves(&gateway, "new").await;
+    gateway.logs("ffffffffffff cannot be read").await;
+    serves(&gateway, "app").await;
+}
+
+#[tokio::test]
+async fn nginx_proxys_words_do_what_they_say() {
+    let (one, two) = (Upstream::echoing().await, Upstream::answering("two").await);
+    let port = |upstream: &Upstream| upstream.address().port().to_string();
+    let (one_port, two_port) = (port(&one), port(&two));
+    let published = |upstream: &Upstream| {
+        let address = upstream.address();
+        json!([{ "HostIp": address.ip().to_string(), "HostPort": address.port().to_string() }])
+    };
+    let ports = json!({ format!("{one_port}/tcp"): published(&one), format!("{two_port}/tcp"): published(&two) });
+    let several = format!("{{f.home.test: {{/: {{port: {one_port}}}, /x: {{port: {two_port}}}}}}}");
+    let (gateway, _engine) = following(Some("1.41"), |engine| {
+        let names = r"a.home.test, .b.home.test, ~^r[0-9]+\.home\.test$";
+        engine.add_published(
+            "a",
+            &ports,
+            &[("VIRTUAL_HOST", names), ("VIRTUAL_PORT", &one_port), ("HSTS", "max-age=600")],
+        );
+        let path = [("VIRTUAL_PATH", "/api/"), ("VIRTUAL_DEST", "/v2/")];
+        let with = |more: &[(&'static str, &'static str)], host: &'static str| {
+            let mut all = vec![("VIRTUAL_HOST", host), ("VIRTUAL_PORT", one_port.as_str())];
+            all.extend(more);
+            all
+        };
+        engine.add_published("p", &ports, &with(&path, "p.home.test"));
+        for (name, host, method) in
+            [("c", "c.home.test", "noredirect"), ("d", "d.home.test", "nohttp"), ("e", "e.home.test", "nohttps")]
+        {
+            engine.add_published(name, &ports, &with(&[("HTTPS_METHOD", method)], host));
+        }
+        engine.add_published("f", &ports, &[("VIRTUAL_HOST_MULTIPORTS", &several), ("VIRTUAL_HOST", "not.home.test")]);
+        engine.add_published("g", &ports, &with(&[("NETWORK_ACCESS", "intern")], "g.home.test"));
+        engine.add_published("h", &ports, &with(&[("VIRTUAL_PROTO", "fastcgi")], "h.home.test"));
+    })
+    .await;
+    // Names: exact, everything below, a regular expression.
+    for host in ["a", "b", "r17"] {
+        let answer = gateway.get(&format!("{host}.home.test/x?y")).await;
+        assert_eq!((answer.status, answer.echo().target()), (200, "/x?y"), "{host}");
+        assert_eq!(answer.header("strict-transport-security"), "max-age=600");
+    }
+    assert_eq!(gateway.client().at(Door::Plain).get("deep.er.b.home.test/").await.status, 200);
+    assert_eq!(gateway.get("rx.home.test/").await.refusal(), (404, "no-route"));
+    // Paths: the prefix is replaced, and nothing else of the name is anybody's.
+    assert_eq!(gateway.get("p.home.test/api/x").await.echo().target(), "/v2/x");
+    assert_eq!(gateway.get("p.home.test/").await.status, 404);
+    // Schemes.
+    let at = async |door: Door, host: &str| gateway.client().at(door).get(&format!("{host}.home.test/")).await.status;
+    for (host, https, http) in [("a", 200, 308), ("c", 200, 200), ("d", 200, 404), ("e", 404, 200)] {
+        assert_eq!((at(Door::Https, host).await, at(Door::Redirect, host).await), (https, http), "{host}");
+    }
+    // Several ports count before the plain words.
+    assert_eq!(gateway.get("f.home.test/").await.status, 200);
+    assert_eq!(gateway.get("f.home.test/x").await.text(), "two");
+    assert_eq!(gateway.get("not.home.test/").await.status, 404);
+    // A misspelt limit is a limit; what is not spoken is told.
+    assert_eq!(gateway.get("g.home.test/").await.status, 403);
+    gateway.logs("container h: not-routed: VIRTUAL_PROTO is `fastcgi`, which is not spoken").await;
+    assert_eq!(gateway.get("h.home.test/").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_container_may_ask_for_one_of_the_certificates_that_cover_its_name() {
+    let app = Upstream::answering("app").await;
+    let address = app.address();
+    let ports = json!({ "80/tcp": [{ "HostIp": address.ip().to_string(), "HostPort": address.port().to_string() }] });
+    let mut gateway = Gateway::stopped();
+    let engine = StandIn::start(&gateway, Some("1.41"));
+    let other = gateway.ca().issue(&["*.home.test"]);
+    other.write(gateway.folder(), "other");
+    for (name, cert) in [("asks", "other"), ("errs", "narrow"), ("strays", "nowhere"), ("plain", "")] {
+        let host = format!("{name}.home.test");
+        engine.add_published(name, &ports, &[("VIRTUAL_HOST", &host), ("CERT_NAME", cert)]);
+    }
+    gateway.ca().issue(&["narrow.home.test"]).write(gateway.folder(), "narrow");
+    let certs = "[cert.other]\ncert = \"other.crt\"\nkey = \"other.key\"\n[cert.narrow]\ncert = \"narrow.crt\"\nkey = \"narrow.key\"\n";
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), certs));
+    gateway.start(&[]).await;
+    for (name, shown) in [("asks", &other), ("errs", gateway.identity()), ("strays", gateway.identity())] {
+        let facts = gateway.client().handshake(&format!("{name}.home.test")).await.unwrap();
+        assert_eq!(&facts.certificates[0], shown.der(), "{name}");
+    }
+    gateway.logs("container errs: CERT_NAME has no effect: [cert.narrow] does not cover errs.home.test").await;
+    gateway.logs("container strays: CERT_NAME is `nowhere`, and the file has no [cert.nowhere]").await;
+}
