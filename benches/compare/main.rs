@@ -71,7 +71,7 @@ struct Arguments {
     #[arg(long)]
     keep: bool,
     /// Given by cargo; without it nothing is measured.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
 }
 

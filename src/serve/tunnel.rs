@@ -77,22 +77,10 @@ async fn join(exchange: Rc<Exchange>, route: Arc<Route>, client: Near, upstream:
     exchange.is_tunnel.set(true);
     exchange.is_complete.set(false);
     let _counted = Counted::new(&exchange, &route);
-    let mut client = Side {
-        io: client,
-        exchange: &exchange,
-        route: &route,
-        is_client: true,
-        fault: None,
-        is_cut: false,
-    };
-    let mut upstream = Side {
-        io: upstream,
-        exchange: &exchange,
-        route: &route,
-        is_client: false,
-        fault: None,
-        is_cut: false,
-    };
+    let mut client =
+        Side { io: client, exchange: &exchange, route: &route, is_client: true, fault: None, is_cut: false };
+    let mut upstream =
+        Side { io: upstream, exchange: &exchange, route: &route, is_client: false, fault: None, is_cut: false };
     client.stir();
     let ended = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
     exchange.download.end();

@@ -94,7 +94,11 @@ impl Chunks {
     /// The size that a chunk begins with; `None` while its line is not whole.
     fn size(&mut self, read: &mut BytesMut) -> Result<Option<u64>, BadAnswer> {
         let Some(end) = read.iter().take(LONGEST_LINE).position(|&b| b == b'\n') else {
-            return if read.len() < LONGEST_LINE { Ok(None) } else { Err(BadAnswer("a chunk's first line is too long")) };
+            return if read.len() < LONGEST_LINE {
+                Ok(None)
+            } else {
+                Err(BadAnswer("a chunk's first line is too long"))
+            };
         };
         let wrong = BadAnswer("a chunk's size is no number");
         let line = read[..end].strip_suffix(b"\r").ok_or(BadAnswer("a chunk's first line ends without CR"))?;

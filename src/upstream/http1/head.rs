@@ -384,7 +384,10 @@ mod tests {
     #[test]
     fn what_is_written_names_the_framing_that_is_used_and_no_other() {
         let (text, coding) = written(&[("host", "a"), ("content-length", "5")], None);
-        assert_eq!((&text[..], coding), ("POST /a?b HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n", Coding::Length(5)));
+        assert_eq!(
+            (&text[..], coding),
+            ("POST /a?b HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n", Coding::Length(5))
+        );
         let (text, coding) = written(&[("content-length", "5")], Some(0));
         assert_eq!((&text[..], coding), ("POST /a?b HTTP/1.1\r\ncontent-length: 0\r\n\r\n", Coding::Nothing));
         let (text, coding) = written(&[("transfer-encoding", "chunked"), ("content-length", "5")], Some(5));
