@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Control, LOOK};
 use crate::admin::{Answer, Signal, Signals};
 use crate::model::show_duration;
-use crate::service::{StateLock, died_serving};
+use crate::service::died_serving;
 
 /// How long whoever asked for a hand-over may take to read the answer.
 const ANSWERED: Duration = Duration::from_secs(2);
@@ -25,7 +25,9 @@ impl Control {
         let given_back = tokio::spawn(async move {
             worker_ended.await;
             // Whoever is started in our place may begin while connections still finish here.
-            lock.map(StateLock::give_back);
+            if let Some(lock) = lock {
+                lock.give_back();
+            }
         });
         let (exchanges, connections) = self.cores.in_flight();
         let limit = snapshot.drain.stop;
