@@ -11,9 +11,7 @@ use super::Overlay;
 use super::containers::first_look;
 use crate::acme::CertFolder;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
-use crate::config::{
-    self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, ExpectSpec, Faults, Source, VerifySpec,
-};
+use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Source, VerifySpec};
 use crate::model::HostPattern;
 use crate::provider::docker::{Inventory, Translation, translate};
 use crate::snapshot::{Broken, Parts, Snapshot, broken_promises, compile};
@@ -81,13 +79,13 @@ fn with_containers<'a>(config: &'a Config, containers: Option<&Inventory>) -> (C
     (Cow::Owned(whole), translation)
 }
 
-/// Whether a promise is about a name of the file itself.
-fn is_of_file(config: &Config, expect: &ExpectSpec) -> bool {
-    let host = &expect.url.value.host;
+/// Whether a promise was broken for a name of the file itself.
+fn is_of_file(config: &Config, broken: &Broken<'_>) -> bool {
+    let host = broken.host.as_str();
     config
         .routes
         .iter()
-        .any(|route| route.host.matches(host.as_str()) || route.public.iter().any(|public| public.value == *host))
+        .any(|route| route.host.matches(host) || route.public.iter().any(|public| public.value.as_str() == host))
 }
 
 /// A promise about a name that only a container can have, before any container is known.
@@ -133,7 +131,7 @@ impl Workshop {
         let snapshot = self.compiled(&whole, certificates, previous, containers.is_some());
         let mut broken = Vec::new();
         for promise in broken_promises(&snapshot, &config.expects) {
-            match snapshot.awaits_containers && !is_of_file(&config, promise.expect) {
+            match snapshot.awaits_containers && !is_of_file(&config, &promise) {
                 true => warnings.push(not_tested_yet(&promise, &source)),
                 false => broken.push(told_broken(&promise, &source)),
             }
@@ -282,7 +280,7 @@ fn show_as_asked(certificates: &mut CertTable, whole: &Config, translation: &mut
 
 /// A broken promise as a fault of the file: what happens instead, to whom, and which rule makes the difference.
 fn told_broken(broken: &Broken<'_>, source: &Source) -> Diagnostic {
-    let Broken { expect, found, rule, line, asked } = broken;
+    let Broken { expect, found, rule, line, asked, .. } = broken;
     let place = format!("{}:{line}", source.path().display());
     let why = match (rule.as_str(), *line) {
         ("", _) => String::new(),
