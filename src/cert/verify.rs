@@ -120,6 +120,10 @@ pub fn explain_failure(error: &io::Error) -> UpstreamTlsFailure {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
             match inner.downcast_ref::<PinMismatch>() {
                 Some(mismatch) => UpstreamTlsFailure::PinMismatch { found: mismatch.found },
+                None if inner.to_string() == "CaUsedAsEndEntity" => {
+                    let why = "it is one of an authority, as certificates that sign themselves often are";
+                    UpstreamTlsFailure::Certificate(why.to_owned())
+                }
                 None => UpstreamTlsFailure::Certificate(inner.to_string()),
             }
         }
