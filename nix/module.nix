@@ -123,6 +123,10 @@ in
         cfg.package
       ];
       stopIfChanged = false;
+      # By default the unit would name the store paths of coreutils and others here, which change with every update of the
+      # system: each would be a restart. What a command of `export` or of `dns = "exec"` calls is found in the system's own.
+      enableDefaultPath = false;
+      environment.PATH = "/run/wrappers/bin:/run/current-system/sw/bin";
       serviceConfig = {
         Type = "notify";
         NotifyAccess = "main";

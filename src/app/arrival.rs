@@ -68,6 +68,7 @@ impl Arrival {
     /// The doors are open: the predecessor may go, and the supervisor is told.
     pub fn complete(&mut self, control: &mut Control) {
         if let Some(predecessor) = self.predecessor.take() {
+            control.sign();
             predecessor.serving();
         }
         for address in self.inherited.close_rest() {

@@ -5,6 +5,7 @@ mod clock;
 mod holder;
 mod network;
 mod rights;
+mod service;
 mod unit;
 
 use std::fmt;
@@ -77,10 +78,11 @@ pub fn examine(path: &Path, state: &Path, served: &[String]) -> Findings {
     let config = checked.config;
     let said = format!("{}: {} routes, {} doors", path.display(), config.routes.len(), config.doors.len());
     let mut findings = vec![Finding::good("file", said)];
+    let service = service::of_file(path);
     findings.extend(rights::ports(&config, served));
-    findings.extend(rights::files(&config, state));
-    findings.extend(rights::descriptors());
-    findings.extend(network::examine(&config, state));
+    findings.extend(rights::files(&config, path, state, service.as_ref()));
+    findings.extend(rights::descriptors(service.as_ref()));
+    findings.extend(network::examine(&config, state, service.as_ref()));
     findings.extend(tunnel(&config));
     Findings { findings }
 }

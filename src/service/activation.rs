@@ -52,11 +52,12 @@ impl Inherited {
         }
     }
 
-    /// The socket that listens on this address, if there is one.
+    /// The socket that listens on this address, if there is one. A second handle of it (a `.socket` unit's that was stored
+    /// besides) is let go.
     pub fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let wanted = [Some(address), fallback_of(address)];
-        let place = self.0.iter().position(|(known, _)| wanted.contains(&Some(*known)))?;
-        Some(self.0.swap_remove(place).1)
+        let found = self.0.extract_if(.., |(known, _)| wanted.contains(&Some(*known)));
+        found.map(|(_, socket)| socket).reduce(|first, _| first)
     }
 
     /// Closes what nobody asked for, and says which those were.
@@ -78,6 +79,17 @@ mod tests {
         assert!(sockets.take("127.0.0.1:1".parse().unwrap()).is_none());
         assert_eq!(sockets.take(address).unwrap().local_addr().unwrap(), address);
         assert!(sockets.take(address).is_none(), "once");
+    }
+
+    #[test]
+    fn two_handles_of_one_socket_are_one() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut sockets = Inherited::default();
+        sockets.add(address, socket.try_clone().unwrap());
+        sockets.add(address, socket);
+        assert!(sockets.take(address).is_some());
+        assert_eq!(sockets.close_rest(), []);
     }
 
     #[test]

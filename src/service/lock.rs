@@ -1,5 +1,6 @@
 //! Who runs on a state folder: one process at a time, by a lock that the kernel gives back when its holder dies. It can be
-//! handed over without ever being free. A file system without locks is told and served all the same.
+//! handed over without ever being free. A file system without locks is told and served all the same. Who serves has signed
+//! it; who ends by itself takes the signature away, so that whoever left before can tell an end from a crash.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -8,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, test_kill_process};
 
 use super::ServiceError;
 
@@ -49,18 +51,37 @@ impl StateLock {
         }
     }
 
-    /// The lock as a predecessor hands it over: it was never free.
+    /// The lock as a predecessor hands it over: it was never free. Still signed by the predecessor, who serves until its
+    /// heir does.
     pub fn handed_over(descriptor: OwnedFd) -> StateLock {
-        let lock = StateLock(descriptor.into());
-        lock.sign();
-        lock
+        StateLock(descriptor.into())
     }
 
-    /// Writes down who holds it.
-    fn sign(&self) {
+    /// Gives it back at an end that was meant: nobody serves, and that is no accident.
+    pub fn give_back(self) {
+        // Whoever reads a number that is left there finds nobody behind it, and hurries more than it had to.
+        let _ = self.0.set_len(0);
+    }
+
+    /// Writes down who holds it: the process that serves.
+    pub fn sign(&self) {
         let mut file = &self.0;
         // For the message of whoever comes too late; the lock holds without it.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    }
+}
+
+/// Whether the process that served from this folder is gone without having meant to. What cannot be found out is no accident.
+pub fn died_serving(folder: &Path) -> bool {
+    let mut text = String::new();
+    let read = File::open(folder.join("lock")).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
+    let Some(process) = read.ok().and_then(|_| Pid::from_raw(text.trim().parse().ok()?)) else { return false };
+    match test_kill_process(process) {
+        Err(rustix::io::Errno::SRCH) => true,
+        // Dead, and its parent has not looked yet. The name in front of the state may hold anything (proc_pid_stat(5)).
+        _ => std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| {
+            stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z") || rest.starts_with(" X"))
+        }),
     }
 }
 
@@ -88,6 +109,30 @@ mod tests {
         assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
         drop(first);
         assert!(StateLock::take(&folder).unwrap().is_some());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_accident_is_told_from_an_end() {
+        let folder = folder("accident");
+        assert!(!died_serving(&folder), "nobody was ever here");
+        let lock = StateLock::take(&folder).unwrap().expect("a lock");
+        assert!(!died_serving(&folder), "it lives");
+        lock.give_back();
+        assert!(!died_serving(&folder), "it meant to");
+        let mut other = std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn().unwrap();
+        // Its output ends with it; nobody has asked how it ended, so it is a zombie.
+        let _ = other.stdout.take().unwrap().read_to_end(&mut Vec::new());
+        std::fs::write(folder.join("lock"), format!("{}\n", other.id())).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !died_serving(&folder) {
+            assert!(std::time::Instant::now() < deadline, "a zombie is no server");
+            std::thread::yield_now();
+        }
+        other.wait().unwrap();
+        assert!(died_serving(&folder), "gone for good");
+        std::fs::write(folder.join("lock"), "nonsense").unwrap();
+        assert!(!died_serving(&folder));
         std::fs::remove_dir_all(folder).unwrap();
     }
 

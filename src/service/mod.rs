@@ -12,7 +12,7 @@ mod supervisor;
 use std::path::PathBuf;
 
 pub use activation::{Inherited, fallback_of};
-pub use lock::StateLock;
+pub use lock::{StateLock, died_serving};
 pub use predecessor::Predecessor;
 pub use privileges::become_user;
 pub use successor::{Estate, Successor};
@@ -22,7 +22,7 @@ pub use supervisor::Supervisor;
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The program that is to follow cannot be started.
-    #[error("{}: cannot be started: {cause}", program.display())]
+    #[error("{}: cannot be started: {cause}{}", program.display(), hint(cause))]
     NotStarted {
         /// The program.
         program: PathBuf,
@@ -64,4 +64,14 @@ pub enum ServiceError {
         /// Who has it, where it says so.
         process: Option<u32>,
     },
+}
+
+/// Who asks for the hand-over may see files that the service does not (`ProtectHome=`, `PrivateTmp=`).
+fn hint(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
+            "; copy it to where the service sees it and may run it, as /usr/bin"
+        }
+        _ => "",
+    }
 }

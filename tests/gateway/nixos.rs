@@ -87,6 +87,21 @@ fn what_a_machine_needs_becomes_lines_of_its_unit() {
 }
 
 #[test]
+fn an_update_of_the_system_is_a_reload() {
+    let unit = |version: &str| {
+        let settings = format!("{{ enable = true; package.outPath = \"/nix/store/{version}\"; configFile = \"/a\"; }}");
+        let mut unit = evaluated(&settings).unwrap()["unit"].take();
+        (unit["reloadTriggers"].take(), unit)
+    };
+    let ((triggers, before), (others, after)) = (unit("one"), unit("two"));
+    assert_ne!(triggers, others);
+    // Whatever else differs in a unit is a restart to NixOS.
+    assert_eq!(before, after);
+    assert_eq!(before["enableDefaultPath"], false, "nixpkgs would write paths into it that change every week");
+    assert_eq!(before["environment"]["PATH"], "/run/wrappers/bin:/run/current-system/sw/bin");
+}
+
+#[test]
 fn options_that_make_no_sense_do_not_evaluate() {
     let cases = [
         ("", "give either `configFile` or `settings`"),

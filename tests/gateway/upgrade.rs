@@ -186,6 +186,24 @@ async fn told_to_stop_while_it_leaves_the_old_one_takes_the_shorter_time() {
 }
 
 #[tokio::test]
+async fn who_left_holds_nobody_up_when_its_heir_has_crashed() {
+    let chat = Upstream::websocket().await;
+    // Far more than anybody waits for here.
+    let mut edge = Gateway::serving(format!("[routes]\nchat = \"{chat}\"\n[drain]\nstop = \"1h\"")).await;
+    let old = edge.pid();
+    let mut socket = edge.client().websocket("chat.home.test/ws").await;
+    socket.echoes("before").await;
+    let new = edge.upgrade().await;
+    signal_process(new, Signal::KILL);
+    is_gone(new).await;
+    socket.echoes("nobody has told it to go").await;
+    // A supervisor starts nobody before the last process of the service is gone.
+    signal_process(old, Signal::TERM);
+    is_gone(old).await;
+    assert!(edge.log().contains("the process that took over is gone"), "{}", edge.log());
+}
+
+#[tokio::test]
 async fn a_client_resumes_its_tls_session_with_the_new_process() {
     let shop = Upstream::echoing().await;
     let mut edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;

@@ -5,9 +5,13 @@ use std::time::Duration;
 use super::{Control, LOOK};
 use crate::admin::{Answer, Signal, Signals};
 use crate::model::show_duration;
+use crate::service::died_serving;
 
 /// How long whoever asked for a hand-over may take to read the answer.
 const ANSWERED: Duration = Duration::from_secs(2);
+
+/// How long a process that has handed over may go on once the supervisor wants it gone because its heir crashed.
+const CRASHED: Duration = Duration::from_secs(1);
 
 impl Control {
     /// Stops accepting, lets what is in flight finish within `[drain] stop`, and leaves. A second signal leaves at once.
@@ -21,7 +25,9 @@ impl Control {
         let given_back = tokio::spawn(async move {
             worker_ended.await;
             // Whoever is started in our place may begin while connections still finish here.
-            drop(lock);
+            if let Some(lock) = lock {
+                lock.give_back();
+            }
         });
         let (exchanges, connections) = self.cores.in_flight();
         let limit = snapshot.drain.stop;
@@ -38,7 +44,7 @@ impl Control {
     }
 
     /// Another process serves: this one finishes what it has, within `[drain] upgrade`, and leaves. Told to stop meanwhile, it
-    /// takes `[drain] stop`; told again, it leaves at once.
+    /// takes `[drain] stop`, or a second where its heir has crashed; told again, it leaves at once.
     pub(super) async fn leave(&mut self) {
         let drain = self.cell.load().drain;
         self.orders.close();
@@ -55,11 +61,12 @@ impl Control {
             () = tokio::time::sleep(drain.upgrade) => self.tell_what_is_cut(),
             () = told_to_stop(&mut self.signals) => {
                 self.cores.drain();
-                let within = show_duration(drain.stop);
+                let limit = if self.has_nobody_after_it() { drain.stop.min(CRASHED) } else { drain.stop };
+                let within = show_duration(limit);
                 tracing::info!(within, "stopping: what is still in flight here finishes");
                 tokio::select! {
                     () = self.all_finished() => tracing::info!("left, nothing was cut"),
-                    () = tokio::time::sleep(drain.stop) => self.tell_what_is_cut(),
+                    () = tokio::time::sleep(limit) => self.tell_what_is_cut(),
                     () = told_to_stop(&mut self.signals) => tracing::warn!("left at once by a second signal"),
                 }
             }
@@ -69,6 +76,17 @@ impl Control {
             let _ = tokio::time::timeout(ANSWERED, serving).await;
         }
         self.close_rest();
+    }
+
+    /// Whether who took over has crashed. The supervisor starts nobody before everybody of the service is gone, and new
+    /// connections wait until then: what is left here must not hold them up.
+    fn has_nobody_after_it(&self) -> bool {
+        let state = self.workshop.state.as_deref();
+        let is_so = state.is_some_and(died_serving);
+        if is_so {
+            tracing::warn!("the process that took over is gone; whoever is started next waits for this one to end");
+        }
+        is_so
     }
 
     /// Ends when nothing is in flight any more.

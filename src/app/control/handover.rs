@@ -32,6 +32,13 @@ impl Control {
         &self.supervisor
     }
 
+    /// Writes down that this process is the one that serves from the state folder.
+    pub fn sign(&self) {
+        if let Some(lock) = &self.lock {
+            lock.sign();
+        }
+    }
+
     /// Tells the supervisor that this process serves, and has it keep the listening sockets.
     pub fn announce(&mut self) {
         self.is_announced = true;
@@ -149,6 +156,7 @@ impl Control {
         let successor = match begun.unwrap_or(Err(ServiceError::Gone)) {
             Ok(successor) => successor,
             Err(why) => {
+                self.sign();
                 self.keep_certificates();
                 return Err((why, must_stop));
             }

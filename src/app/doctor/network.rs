@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::service::{CREDENTIALS, Service};
 use super::{Finding, clock};
 use crate::acme;
-use crate::config::{CertSource, Config};
+use crate::config::{CertSource, ChallengeSpec, Config};
 use crate::model::{EndpointHost, HostPattern};
 
 /// For each name and each upstream.
@@ -25,14 +26,19 @@ const RIGHTS: Duration = Duration::from_secs(20);
 const MOST: usize = 500;
 
 /// Asks all of it.
-pub(super) fn examine(config: &Config, state: &Path) -> Vec<Finding> {
+pub(super) fn examine(config: &Config, state: &Path, service: Option<&Service>) -> Vec<Finding> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return vec![Finding::fault("dns", format!("nothing can be asked: {error}"), "see `ulimit -a`")],
     };
     let findings = runtime.block_on(async {
-        let (clock, names, upstreams, around, tokens) =
-            tokio::join!(clock::examine(), names(config), upstreams(config), around(config), tokens(config, state));
+        let (clock, names, upstreams, around, tokens) = tokio::join!(
+            clock::examine(),
+            names(config),
+            upstreams(config),
+            around(config),
+            tokens(config, state, service)
+        );
         [clock, names, upstreams, around, tokens].concat()
     });
     // A lookup that hangs is not waited for.
@@ -170,15 +176,33 @@ async fn reach<T>(connecting: impl Future<Output = std::io::Result<T>>) -> Resul
     }
 }
 
-/// What the credentials of each certificate may do.
-async fn tokens(config: &Config, state: &Path) -> Vec<Finding> {
+/// A credential as the service sees it while it runs; before that, where systemd will read it.
+fn readable_now(path: &Path, service: Option<&Service>) -> PathBuf {
+    let name = path.strip_prefix(CREDENTIALS).ok().filter(|_| !path.exists());
+    let source = name.and_then(|name| service?.source_of(name.to_str()?));
+    source.unwrap_or(path).to_owned()
+}
+
+/// What the credentials of each certificate may do. One that cannot be read is a matter of rights, and is not asked about.
+async fn tokens(config: &Config, state: &Path, service: Option<&Service>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for cert in &config.certs {
         let CertSource::Acme(order) = &cert.source else { continue };
         let id = &cert.id.value;
+        let mut order = order.clone();
+        if let ChallengeSpec::Dns(dns) = &mut order.challenge {
+            let mut secrets: Vec<_> =
+                dns.token_file.iter_mut().chain(&mut dns.key_file).map(|path| &mut path.value).collect();
+            secrets.iter_mut().for_each(|path| **path = readable_now(path, service));
+            if secrets.iter().any(|path| std::fs::File::open(path).is_err()) {
+                let said = format!("[cert.{id}]: its rights cannot be asked about before the secret can be read");
+                findings.push(Finding::warning("token", said, "see `rights`"));
+                continue;
+            }
+        }
         let mend =
             "the token needs Zone.Zone:Read and Zone.DNS:Edit on the zone, and nothing else (docs/certificates.md)";
-        match timeout(RIGHTS, acme::check_credentials(order, state)).await {
+        match timeout(RIGHTS, acme::check_credentials(&order, state)).await {
             Ok(None) => {}
             Ok(Some(Ok(remarks))) if remarks.is_empty() => {
                 findings.push(Finding::good("token", format!("[cert.{id}]: may edit its zones, and no others")));

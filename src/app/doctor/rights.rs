@@ -1,5 +1,6 @@
 //! What this machine lets a Doorward do: ports, files, the state folder, descriptors.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,8 @@ use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
 use super::holder::holder_of;
-use crate::config::{CertSource, ChallengeSpec, Config};
+use super::service::{CREDENTIALS, Service};
+use crate::config::{CertSource, ChallengeSpec, Config, VerifySpec};
 use crate::serve::bind;
 
 /// Descriptors that a house with tunnels and downloads should not have to count.
@@ -60,48 +62,121 @@ fn port(address: SocketAddr, what: &str) -> Option<Finding> {
     })
 }
 
-/// The state folder, and every secret that the file names.
-pub(super) fn files(config: &Config, state: &Path) -> Vec<Finding> {
+/// The state folder, what the file names and what it hands on: as whoever asks sees it, and as the service does.
+pub(super) fn files(config: &Config, routes: &Path, state: &Path, service: Option<&Service>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if let Some(user) = service.and_then(Service::missing_user) {
+        let said = format!("the unit starts it as `{user}`, and there is nobody of this name");
+        findings.push(Finding::fault("rights", said, format!("useradd --system {user}")));
+    }
+    findings.extend(state_folder(state));
+    let (secrets, others) = (secrets(config), certificates(config));
+    findings.extend(secrets.iter().filter_map(|path| secret(path, service)));
+    for path in others.iter().map(PathBuf::as_path).chain([routes]) {
+        if let Some(why) = service.and_then(|service| service.cannot_read(path)) {
+            let mend = format!("`chmod o+r {}`, or a folder that it may look into, as /etc/doorward", path.display());
+            findings.push(Finding::fault("rights", format!("{}: {why}", path.display()), mend));
+        }
+    }
+    let folders: BTreeSet<&Path> =
+        config.certs.iter().flat_map(|cert| &cert.exports).map(|export| export.dir.value.as_path()).collect();
+    findings.extend(folders.into_iter().filter_map(|folder| export(folder, service)));
+    if findings.is_empty() {
+        let of_whom = if service.is_some() { ", for the service's user too" } else { "" };
+        let count = secrets.len();
+        let s = if count == 1 { "" } else { "s" };
+        findings.push(Finding::good("rights", format!("{count} secret{s}, the state folder, exports{of_whom}")));
+    }
+    findings
+}
+
+fn state_folder(state: &Path) -> Option<Finding> {
     match fs::metadata(state) {
-        Ok(folder) if folder.permissions().mode() & 0o077 != 0 => findings.push(Finding::warning(
+        Ok(folder) if folder.permissions().mode() & 0o077 != 0 => Some(Finding::warning(
             "rights",
             format!("{}: others may look into the state folder", state.display()),
             format!("chmod 700 {}", state.display()),
         )),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => findings.push(Finding::fault(
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Some(Finding::fault(
             "rights",
             format!("{}: the state folder cannot be looked at: {error}", state.display()),
             "do this as root, or as the user of the service",
         )),
+        _ => None,
     }
-    let secrets = secrets(config);
-    for path in &secrets {
-        if path.starts_with("/run/credentials") && !path.exists() {
-            let name = path.file_name().unwrap_or_default().display();
-            let said = format!("{}: there only while the service runs", path.display());
-            findings.push(Finding::warning("rights", said, format!("the unit needs LoadCredential={name}:PATH")));
-        } else if let Err(error) = fs::File::open(path) {
-            let said = format!("{}: {error}", path.display());
-            findings.push(Finding::fault("rights", said, "put it there, readable by the user of the service"));
-        } else if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
-            let said = format!("{}: a secret that everybody here may read", path.display());
-            findings.push(Finding::warning("rights", said, format!("chmod 600 {}", path.display())));
+}
+
+/// A file that nobody else is to read.
+fn secret(path: &Path, service: Option<&Service>) -> Option<Finding> {
+    let shown = path.display();
+    if let Ok(name) = path.strip_prefix(CREDENTIALS) {
+        return credential(path, &name.display().to_string(), service);
+    }
+    if let Err(error) = fs::File::open(path) {
+        let mend = "put it there, readable by the user of the service";
+        return Some(Finding::fault("rights", format!("{shown}: {error}"), mend));
+    }
+    if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
+        let said = format!("{shown}: a secret that everybody here may read");
+        return Some(Finding::warning("rights", said, format!("chmod 600 {shown}")));
+    }
+    let why = service?.cannot_read(path)?;
+    let name = path.file_name().unwrap_or_default().display();
+    let mend = format!(
+        "write {CREDENTIALS}{name} into the file, and LoadCredential={name}:{shown} into the unit (`systemctl edit doorward`)"
+    );
+    Some(Finding::fault("rights", format!("{shown}: {why}"), mend))
+}
+
+/// A secret that systemd reads, and shows to the service while it runs.
+fn credential(path: &Path, name: &str, service: Option<&Service>) -> Option<Finding> {
+    let shown = path.display();
+    let Some(service) = service else {
+        let said = format!("{shown}: there only while the service runs");
+        let warning = Finding::warning("rights", said, format!("the unit needs LoadCredential={name}:PATH"));
+        return (!path.exists()).then_some(warning);
+    };
+    let Some(source) = service.source_of(name) else {
+        let mend = format!("LoadCredential={name}:PATH in the unit; `doorward doctor --unit` prints the lines");
+        return Some(Finding::fault("rights", format!("{shown}: the unit loads no such credential"), mend));
+    };
+    let error = fs::File::open(source).err()?;
+    let said = format!("{}: {error}; systemd reads the credential `{name}` there", source.display());
+    Some(match error.kind() {
+        // Who asks is not root; systemd is.
+        io::ErrorKind::PermissionDenied => Finding::warning("rights", said, "ask as root"),
+        _ => Finding::fault("rights", said, "put it there, for root alone; without it the service does not start"),
+    })
+}
+
+/// A folder that certificates are handed on into.
+fn export(folder: &Path, service: Option<&Service>) -> Option<Finding> {
+    if !folder.is_dir() {
+        let said = format!("{}: no folder to hand a certificate on to", folder.display());
+        return Some(Finding::fault("rights", said, "make it, or mount it, before the first export"));
+    }
+    let why = service?.cannot_write_into(folder)?;
+    let mend =
+        "`doorward doctor --unit` prints the lines of the unit for it; the folder has to belong to the service's user";
+    Some(Finding::fault("rights", format!("{}: nothing can be handed on: {why}", folder.display()), mend))
+}
+
+/// What the file names and the service reads that is no secret.
+fn certificates(config: &Config) -> BTreeSet<PathBuf> {
+    let mut paths = BTreeSet::new();
+    for cert in &config.certs {
+        match &cert.source {
+            CertSource::Files { cert, .. } => paths.extend([cert.value.clone()]),
+            CertSource::Acme(order) => paths.extend(order.ca.ca.iter().map(|path| path.value.clone())),
         }
     }
-    for export in config.certs.iter().flat_map(|cert| &cert.exports) {
-        let folder = &export.dir.value;
-        if !folder.is_dir() {
-            let said = format!("{}: no folder to hand a certificate on to", folder.display());
-            findings.push(Finding::fault("rights", said, "make it, or mount it, before the first export"));
-        }
-    }
-    if findings.is_empty() {
-        findings.push(Finding::good("rights", format!("{} secrets, the state folder, exports", secrets.len())));
-    }
-    findings
+    paths.extend(config.targets().filter_map(|target| match &target.verify {
+        VerifySpec::Ca(path) => Some(path.clone()),
+        VerifySpec::System | VerifySpec::Pin(_) | VerifySpec::Off => None,
+    }));
+    let engine = config.docker.iter().flat_map(|docker| [&docker.ca, &docker.cert]);
+    paths.extend(engine.flatten().map(|path| path.value.clone()));
+    paths
 }
 
 fn secrets(config: &Config) -> Vec<PathBuf> {
@@ -124,8 +199,8 @@ fn secrets(config: &Config) -> Vec<PathBuf> {
 }
 
 /// The limit of open files that can be reached.
-pub(super) fn descriptors() -> Vec<Finding> {
-    let most = getrlimit(Resource::Nofile).maximum;
+pub(super) fn descriptors(service: Option<&Service>) -> Vec<Finding> {
+    let most = service.and_then(|service| service.descriptors).or_else(|| getrlimit(Resource::Nofile).maximum);
     vec![match most {
         Some(most) if most < ENOUGH => Finding::warning(
             "descriptors",

@@ -7,10 +7,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::service::CREDENTIALS;
 use crate::config::{CertSource, ChallengeSpec, Config};
-
-/// Where systemd shows the service its credentials.
-const CREDENTIALS: &str = "/run/credentials/doorward.service/";
 
 /// A drop-in for `doorward.service` (`systemctl edit doorward`).
 pub fn drop_in(config: &Config) -> String {
