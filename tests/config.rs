@@ -290,6 +290,7 @@ fn a_full_file_is_read_as_it_is_written() {
     assert_eq!(status, 302);
 
     assert_eq!(config.expects[0].url.value.path, "/api/x?y=z");
+    assert_eq!(config.expects[3].url.value.to_string(), "https://*.home.example/api/*");
     assert_eq!(config.drain.upgrade.as_secs(), 7200);
     let docker = config.docker.unwrap();
     assert!(!docker.health_wait);

@@ -11,9 +11,7 @@ use super::Overlay;
 use super::containers::first_look;
 use crate::acme::CertFolder;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
-use crate::config::{
-    self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, ExpectSpec, Faults, Origin, Source, VerifySpec,
-};
+use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Origin, Source, VerifySpec};
 use crate::model::HostPattern;
 use crate::provider::docker::{Inventory, Translation, translate};
 use crate::snapshot::{Broken, Parts, Snapshot, broken_promises, compile};
@@ -81,21 +79,20 @@ fn with_containers<'a>(config: &'a Config, containers: Option<&Inventory>) -> (C
     (Cow::Owned(whole), translation)
 }
 
-/// Whether a promise is about a name of the file itself.
-fn is_of_file(config: &Config, expect: &ExpectSpec) -> bool {
-    let host = &expect.url.value.host;
+/// Whether a promise was broken for a name of the file itself.
+fn is_of_file(config: &Config, broken: &Broken<'_>) -> bool {
+    let host = broken.host.as_str();
     config
         .routes
         .iter()
-        .any(|route| route.host.matches(host.as_str()) || route.public.iter().any(|public| public.value == *host))
+        .any(|route| route.host.matches(host) || route.public.iter().any(|public| public.value.as_str() == host))
 }
 
-/// Whether a promise is about a name that a container has, or that nobody has and a container might.
-fn is_of_containers(snapshot: &Snapshot, config: &Config, expect: &ExpectSpec) -> bool {
-    let host = expect.url.value.host.as_str();
-    let found: Vec<_> = [false, true].iter().filter_map(|public| snapshot.routes.find(host, *public)).collect();
-    let is_containers = found.iter().any(|found| matches!(found.route.origin, Origin::Container(_)));
-    is_containers || (config.docker.is_some() && !is_of_file(config, expect))
+/// Whether a promise was broken for a name that a container has, or that nobody has and a container might.
+fn is_of_containers(snapshot: &Snapshot, config: &Config, broken: &Broken<'_>) -> bool {
+    let found = [false, true].map(|public| snapshot.routes.find(&broken.host, public));
+    let is_containers = found.iter().flatten().any(|found| matches!(found.route.origin, Origin::Container(_)));
+    is_containers || (config.docker.is_some() && !is_of_file(config, broken))
 }
 
 /// A promise about a name that only a container can have, before any container is known.
@@ -143,7 +140,7 @@ impl Workshop {
         for promise in broken_promises(&snapshot, &config.expects) {
             let is_kept_now =
                 |before: &Snapshot| broken_promises(before, std::slice::from_ref(promise.expect)).is_empty();
-            match is_of_containers(&snapshot, &config, promise.expect) {
+            match is_of_containers(&snapshot, &config, &promise) {
                 true if snapshot.awaits_containers => warnings.push(not_tested_yet(&promise, &source)),
                 // What containers broke, or made it impossible to keep, is no reason to refuse the file.
                 true if !previous.is_some_and(is_kept_now) => notices.push(told_broken(&promise, &source).to_string()),
@@ -294,7 +291,7 @@ fn show_as_asked(certificates: &mut CertTable, whole: &Config, translation: &mut
 
 /// A broken promise as a fault of the file: what happens instead, to whom, and which rule makes the difference.
 fn told_broken(broken: &Broken<'_>, source: &Source) -> Diagnostic {
-    let Broken { expect, found, rule, line, asked } = broken;
+    let Broken { expect, found, rule, line, asked, .. } = broken;
     let place = format!("{}:{line}", source.path().display());
     let why = match (rule.as_str(), *line) {
         ("", _) => String::new(),

@@ -231,7 +231,11 @@ impl Tour<'_> {
     /// What the file would change without one of its routes: one that stands on a line of its own, and that no promise names.
     fn show_plan(&self, screen: &mut Screen, program: &str, state: &str) {
         let Ok(text) = fs::read_to_string(self.file) else { return };
-        let is_promised = |name: &str| self.config.expects.iter().any(|expect| expect.url.value.host.as_str() == name);
+        let is_promised = |name: &str| {
+            let is_named =
+                |host: &HostPattern| matches!(host, HostPattern::Exact(promised) if promised.as_str() == name);
+            self.config.expects.iter().any(|expect| is_named(&expect.url.value.host))
+        };
         let is_one_line = |route: &RouteSpec| {
             let line = usize::try_from(route.name.line).ok().and_then(|line| text.lines().nth(line.checked_sub(1)?));
             line.is_some_and(|line| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use ipnet::IpNet;
 
-use crate::model::HostName;
+use crate::model::{HostPattern, PathPattern};
 
 use super::keys::EXPECT;
 use super::reading::{Item, Reading, one_of, shown};
@@ -91,9 +91,15 @@ fn read_url(text: &str) -> Result<UrlSpec, String> {
     if port.parse::<u16>().is_err() {
         return Err(format!("`{port}` is not a port"));
     }
-    let host = HostName::parse(host).map_err(|wrong| format!("`{host}` is not a name: {wrong}"))?;
+    let host = HostPattern::parse(host).map_err(|wrong| format!("`{host}` is not a name: {wrong}"))?;
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Ok(UrlSpec { https, host, path })
+    let bare = path.split('?').next().unwrap_or_default();
+    let Some(base) = bare.strip_suffix("/*") else { return Ok(UrlSpec { https, host, path, below: false }) };
+    if PathPattern::parse(bare).is_none() {
+        return Err(format!("before `/*` stands a path without detours, encodings and other stars, not `{base}`"));
+    }
+    let path = base.to_owned();
+    Ok(UrlSpec { https, host, path, below: true })
 }
 
 fn method(reading: &Reading<'_>, text: &Located<&str>) -> Option<Method> {

@@ -329,7 +329,7 @@ pub const EXPECT: Table = Table {
     keys: &[
         key("from", "a network's name, an address, or `anyone`", "\"guest\"", "who asks: every address of it; default: whoever no line names"),
         key("via", "a door's name", "\"tunnel\"", "default: every door that knows the name"),
-        key("url", "a URL", "\"https://photos.home.example/\"", "what is asked for"),
+        key("url", "a URL", "\"https://photos.home.example/\"", "what is asked for; `https://*.home.example/*`: every name below, and every path"),
         key("method", "an HTTP method", "\"GET\"", "default GET"),
         key("is", "what must happen", "\"denied\"", "`denied`, `unknown host`, `redirect`, `answer`, or the upstream that answers"),
     ],

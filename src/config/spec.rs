@@ -517,15 +517,25 @@ pub enum FromSpec {
     Address(std::net::IpAddr),
 }
 
-/// An absolute URL in its parts.
+/// What an expectation asks for: an absolute URL in its parts, in which a `*` stands for all.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UrlSpec {
     /// Whether `https`.
     pub https: bool,
-    /// Host.
-    pub host: HostName,
-    /// Path, with query if written; at least `/`.
+    /// Host. `*.name` and `*`: every name of the file that fits, and one that it does not have.
+    pub host: HostPattern,
+    /// Path, with query if written; at least `/`. What stands before the `/*` if `below`; may be empty then.
     pub path: String,
+    /// Whether every path below is asked for too.
+    pub below: bool,
+}
+
+impl std::fmt::Display for UrlSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let UrlSpec { https, host, path, below } = self;
+        let (scheme, star) = (if *https { "https" } else { "http" }, if *below { "/*" } else { "" });
+        write!(f, "{scheme}://{host}{path}{star}")
+    }
 }
 
 /// What an expectation says must happen.

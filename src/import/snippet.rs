@@ -89,8 +89,6 @@ const HARMLESS: &[&str] = &[
     "proxy_max_temp_file_size",
     "proxy_no_cache",
     "proxy_pass_header",
-    "proxy_pass_request_body",
-    "proxy_pass_request_headers",
     "proxy_read_timeout",
     "proxy_redirect",
     "proxy_request_buffering",
@@ -129,18 +127,87 @@ pub(super) fn meaning(text: &str) -> Meaning {
     Meaning::Harmless(carried)
 }
 
-/// Whether a directive is known to admit nobody and turn nobody away.
-pub(super) fn is_harmless(directive: &Directive) -> bool {
-    directive.block.is_none() && HARMLESS.contains(&directive.name.as_str()) && !is_secret(directive)
+/// Directives that stand outside of servers, define something, and turn nobody away by that.
+const DEFINITIONS: [&str; 17] = [
+    "geo",
+    "limit_conn_zone",
+    "limit_req_zone",
+    "log_format",
+    "map",
+    "map_hash_bucket_size",
+    "map_hash_max_size",
+    "proxy_cache_path",
+    "proxy_headers_hash_bucket_size",
+    "proxy_headers_hash_max_size",
+    "real_ip_header",
+    "real_ip_recursive",
+    "resolver",
+    "server",
+    "server_names_hash_bucket_size",
+    "set_real_ip_from",
+    "upstream",
+];
+
+/// Fields of a request that a snippet may set and that matter to nobody's rights here: what is sent in them anyway (whoever
+/// the client says it is), what describes a body or a wish, and what a program checks against its own name.
+const PLAIN_FIELDS: [&str; 24] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "early-data",
+    "expect",
+    "forwarded",
+    "front-end-https",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "origin",
+    "range",
+    "referer",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-nginx-proxy",
+    "x-real-ip",
+];
+
+/// Of those that begin with `x-forwarded-`, what says where a request came from; the others say who somebody is.
+const PLAIN_FORWARDED: [&str; 8] = ["for", "host", "port", "prefix", "proto", "scheme", "server", "ssl"];
+
+/// Whether a directive defines something outside of servers.
+pub(super) fn is_definition(directive: &Directive) -> bool {
+    DEFINITIONS.contains(&directive.name.as_str())
 }
 
-/// A header that the upstream takes for a proof of who somebody is would be missing: that opens nothing here, but the
-/// upstream might stop asking.
-fn is_secret(directive: &Directive) -> bool {
-    let sets =
-        matches!(directive.name.as_str(), "proxy_set_header" | "proxy_hide_header" | "proxy_pass_request_headers");
-    let header = directive.words.first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
-    sets && ["auth", "user", "token", "secret", "api-key", "cookie"].iter().any(|word| header.contains(word))
+/// Whether a directive is known to admit nobody and turn nobody away.
+pub(super) fn is_harmless(directive: &Directive) -> bool {
+    let is_known = directive.block.is_none() && HARMLESS.contains(&directive.name.as_str());
+    let first = || directive.words.first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
+    is_known
+        && match directive.name.as_str() {
+            // Set or emptied, it took the place of what the client sent: without it a client could say who it is.
+            "proxy_set_header" => is_plain_field(&first()),
+            "proxy_hide_header" => {
+                !["auth", "user", "token", "secret", "key", "cookie"].iter().any(|word| first().contains(word))
+            }
+            "proxy_ssl_verify" => first() == "off",
+            _ => true,
+        }
+}
+
+fn is_plain_field(name: &str) -> bool {
+    let of_socket = name.starts_with("sec-websocket-");
+    let forwarded = name.strip_prefix("x-forwarded-").is_some_and(|rest| PLAIN_FORWARDED.contains(&rest));
+    PLAIN_FIELDS.contains(&name)
+        || forwarded
+        || of_socket
+        || matches!(name, "x-scheme" | "x-url-scheme" | "x-client-ip")
 }
 
 /// `location [=|^~] /path { … }` with nothing inside but harmless things and one thing that can be carried.
@@ -295,7 +362,8 @@ mod tests {
 
     #[test]
     fn headers_limits_and_comments_are_harmless() {
-        let text = "# for uploads\nclient_max_body_size 0;\nproxy_set_header X-Real-Port \"a;b{c}\"; proxy_read_timeout 86400s;";
+        let text =
+            "# for uploads\nclient_max_body_size 0;\nproxy_set_header X-Real-IP \"a;b{c}\"; proxy_read_timeout 86400s;";
         assert_eq!(meaning(text), Meaning::Harmless(Vec::new()));
         assert_eq!(meaning(""), Meaning::Harmless(Vec::new()));
     }
@@ -318,6 +386,11 @@ mod tests {
             "rewrite ^/admin / last;",
             "ssl_verify_client on;",
             "proxy_set_header Authorization \"Basic x\";",
+            "proxy_set_header Remote-Groups \"\";",
+            "proxy_set_header X-Forwarded-Email $email;",
+            "proxy_set_header X-WebAuth-User \"\";",
+            "proxy_pass_request_headers off;",
+            "proxy_ssl_verify on;",
             "unknown_thing on;",
             "DENY all;",
         ] {

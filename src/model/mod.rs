@@ -11,6 +11,7 @@ mod path;
 mod proxy_header;
 mod quiet;
 mod rate;
+mod readings;
 mod refusal;
 mod secret;
 mod units;
@@ -27,6 +28,7 @@ pub use proxy_header::{
 };
 pub use quiet::{NoQuietHours, QuietHours};
 pub use rate::{Per, Rate, RateError};
+pub use readings::readings;
 pub use refusal::{Refusal, Shown};
 pub use secret::Secret;
 pub use units::{UnitError, parse_duration, parse_size, show_duration, show_roughly, show_size};

@@ -195,7 +195,8 @@ fn climbs(segment: &str) -> bool {
     decode_once(segment).split(|&b| b == b'/').any(|part| part.split(|&b| b == b';').next() == Some(b".."))
 }
 
-fn hex_pair(bytes: &[u8], at: usize) -> Option<u8> {
+/// The byte that two hexadecimal digits are.
+pub(super) fn hex_pair(bytes: &[u8], at: usize) -> Option<u8> {
     let pair = bytes.get(at..at + 2)?;
     let high = char::from(pair[0]).to_digit(16)?;
     let low = char::from(pair[1]).to_digit(16)?;

@@ -13,7 +13,7 @@ use super::door::{Allow, Listener, Mode, Trust};
 use super::quota::{Bounds, bounds};
 use super::route::{Action, Answer, PathRule, Route};
 use crate::config::Schemes;
-use crate::model::{Client, PathPattern, Refusal, is_ambiguous, normalise};
+use crate::model::{Client, PathPattern, Refusal, is_ambiguous, normalise, readings};
 use crate::upstream::Target;
 
 /// What is known of a request when it is decided: where it came in lives with the snapshot, the rest with the request.
@@ -84,10 +84,8 @@ pub fn decide<'a>(snapshot: &'a Snapshot, facts: &Facts<'a, '_>) -> Decision<'a>
     if !allow.list.admits(facts.client) {
         return outcome(Verdict::Refuse(Refusal::AccessDenied));
     }
-    if let Some(spelled) = rule_as_spelled(route, facts.path, &matching)
-        && !spelled.list.admits(facts.client)
-    {
-        return Decision { allow: spelled, ..outcome(Verdict::Refuse(Refusal::AccessDenied)) };
+    if let Some(closed) = closed_otherwise_read(snapshot, facts, route, &matching) {
+        return Decision { allow: closed, ..outcome(Verdict::Refuse(Refusal::AccessDenied)) };
     }
     let limit = door.allow.as_ref().unwrap_or(&snapshot.allow);
     if route.is_some_and(|route| route.is_within_door) && !limit.list.admits(facts.client) {
@@ -153,14 +151,19 @@ fn effective_allow<'a>(
         .unwrap_or(&snapshot.allow)
 }
 
-/// The `allow` of the rule that the path matches as it is spelled, where that may be another rule than the normal form's:
-/// an upstream may read the path either way, so both must admit.
+/// The `allow` that turns the client away if the path is read in another way than ours: an upstream may read it either way
+/// (one resolves `..`, another takes it for a name), so every reading must be admitted.
 #[expect(clippy::ptr_arg, reason = "whether the path was changed at all is what counts here")]
-fn rule_as_spelled<'a>(route: Option<&'a Arc<Route>>, path: &str, matching: &Cow<'_, str>) -> Option<&'a Allow> {
-    match matching {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(_) => route.filter(|route| route.guards_paths)?.rule(path)?.allow.as_ref(),
-    }
+fn closed_otherwise_read<'a>(
+    snapshot: &'a Snapshot,
+    facts: &Facts<'a, '_>,
+    route: Option<&'a Arc<Route>>,
+    matching: &Cow<'_, str>,
+) -> Option<&'a Allow> {
+    let (Cow::Owned(_), Some(route)) = (matching, route.filter(|route| route.guards_paths)) else { return None };
+    let allows =
+        readings(facts.path).into_iter().map(|read| effective_allow(snapshot, facts, Some(route), route.rule(&read)));
+    allows.into_iter().find(|allow| !allow.list.admits(facts.client))
 }
 
 #[cfg(test)]

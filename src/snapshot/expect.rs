@@ -2,13 +2,18 @@
 //!
 //! A promise about a network is asked once for each class of its addresses that some rule could tell apart, in every
 //! spelling of the path that matching holds equal, and without `via` on every door that knows the name. It says "denied" or
-//! "unknown" of all of them; what it lets in may be refused in an odd spelling, but never led elsewhere.
+//! "unknown" of all of them; what it lets in may be refused in an odd spelling, but never led elsewhere. A `*` in its URL
+//! stands for every name and every path that it fits (`all`).
+
+mod all;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
 use ipnet::IpNet;
+
+use all::{names_asked, paths_asked};
 
 use super::Snapshot;
 use super::classes::address_classes;
@@ -17,7 +22,7 @@ use super::door::{AllowPlace, Listener, Mode, Trust};
 use super::route::{Action, Route};
 use super::spellings::spellings;
 use crate::config::{ExpectSpec, ExpectedSpec, FromSpec};
-use crate::model::{AccessList, Client, Refusal};
+use crate::model::{AccessList, Client, HostPattern, Refusal};
 
 /// A promise that the snapshot does not keep, with one counter-example.
 #[derive(Debug)]
@@ -30,8 +35,10 @@ pub struct Broken<'a> {
     pub rule: String,
     /// 1-based line of that rule; 0 where there is none in the file.
     pub line: u32,
-    /// Through which door, and how the path was spelled if not as promised.
+    /// What was asked for if the promise leaves it open, through which door, and how the path was spelled if not as promised.
     pub asked: String,
+    /// The name that was asked for.
+    pub host: String,
 }
 
 /// Every promise that this snapshot breaks.
@@ -41,29 +48,42 @@ pub fn broken_promises<'a>(snapshot: &Snapshot, expects: &'a [ExpectSpec]) -> Ve
 
 /// The first way in which a promise is broken.
 fn counter_example<'a>(snapshot: &Snapshot, expect: &'a ExpectSpec) -> Option<Broken<'a>> {
-    let listeners = listeners_asked(snapshot, expect);
-    let host = expect.url.value.host.as_str();
-    if listeners.is_empty() {
-        return (expect.is.value != ExpectedSpec::UnknownHost).then(|| Broken {
-            expect,
-            found: format!("no door knows `{host}`"),
-            rule: String::new(),
-            line: 0,
-            asked: String::new(),
-        });
+    let written = &expect.url.value.host;
+    let is_pattern = !matches!(written, HostPattern::Exact(_));
+    let mut is_known = false;
+    for host in names_asked(snapshot, written) {
+        let listeners = listeners_asked(snapshot, expect, &host);
+        is_known |= !listeners.is_empty();
+        let broken = listeners.into_iter().find_map(|listener| at_listener(snapshot, expect, listener, &host));
+        if broken.is_some() {
+            return broken;
+        }
     }
-    let path = expect.url.value.path.split(['?', '#']).next().unwrap_or("/");
-    for listener in listeners {
-        let route = snapshot.routes.find(host, listener.door.public_names).map(|found| found.route);
-        let detours = match expect.is.value {
-            // Whoever may enter, but not through the door of another rule, has been let in rightly or refused rightly.
-            ExpectedSpec::Denied | ExpectedSpec::UnknownHost => bases(route),
-            _ => Vec::new(),
+    // A promise about nothing is most likely a slip of the pen.
+    (!is_known && expect.is.value != ExpectedSpec::UnknownHost).then(|| {
+        let found = match is_pattern {
+            true => format!("no door knows a name that fits `{written}`"),
+            false => format!("no door knows `{written}`"),
         };
-        let paths = spellings(path, &detours);
-        for client in clients_asked(snapshot, expect, listener, route) {
-            for (nth, spelling) in paths.iter().enumerate() {
-                let asked = Asked { snapshot, expect, listener, client, path: spelling, is_odd: nth > 0 };
+        Broken { expect, found, rule: String::new(), line: 0, asked: String::new(), host: written.to_string() }
+    })
+}
+
+/// The first way in which a promise is broken for one name on one listener.
+fn at_listener<'a>(snapshot: &Snapshot, expect: &'a ExpectSpec, listener: &Listener, host: &str) -> Option<Broken<'a>> {
+    let route = snapshot.routes.find(host, listener.door.public_names).map(|found| found.route);
+    let detours = match expect.is.value {
+        // Whoever may enter, but not through the door of another rule, has been let in rightly or refused rightly.
+        ExpectedSpec::Denied | ExpectedSpec::UnknownHost => bases(route),
+        _ => Vec::new(),
+    };
+    let paths: Vec<Vec<String>> =
+        paths_asked(&expect.url.value, route).iter().map(|path| spellings(path, &detours)).collect();
+    for client in clients_asked(snapshot, expect, listener, route) {
+        for spellings in &paths {
+            for (nth, spelling) in spellings.iter().enumerate() {
+                let plain = spellings.first().map_or("", String::as_str);
+                let asked = Asked { snapshot, expect, listener, client, host, plain, path: spelling, is_odd: nth > 0 };
                 if let Some(broken) = asked.broken() {
                     return Some(broken);
                 }
@@ -80,8 +100,7 @@ fn bases(route: Option<&Arc<Route>>) -> Vec<&str> {
 
 /// The listeners through which the promise is tried: of the door named, else of every door that knows the name. A door
 /// that listens for both schemes is tried with that of the URL, one that has a single kind with that kind.
-fn listeners_asked<'s>(snapshot: &'s Snapshot, expect: &ExpectSpec) -> Vec<&'s Listener> {
-    let host = expect.url.value.host.as_str();
+fn listeners_asked<'s>(snapshot: &'s Snapshot, expect: &ExpectSpec, host: &str) -> Vec<&'s Listener> {
     let is_asked = |listener: &&Listener| match &expect.via {
         Some(via) => via.value == listener.door.name,
         None => snapshot.routes.find(host, listener.door.public_names).is_some(),
@@ -156,6 +175,9 @@ struct Asked<'s, 'e> {
     expect: &'e ExpectSpec,
     listener: &'s Listener,
     client: Client,
+    host: &'s str,
+    /// The path as promised.
+    plain: &'s str,
     path: &'s str,
     is_odd: bool,
 }
@@ -163,7 +185,7 @@ struct Asked<'s, 'e> {
 impl<'e> Asked<'_, 'e> {
     /// The counter-example, if this is one.
     fn broken(&self) -> Option<Broken<'e>> {
-        let Asked { snapshot, expect, listener, client, path, is_odd } = self;
+        let Asked { snapshot, expect, listener, client, host, path, is_odd, .. } = self;
         let door = &listener.door;
         if is_turned_away(listener, *client) {
             let found = format!("{} cannot even connect", self.who());
@@ -179,7 +201,7 @@ impl<'e> Asked<'_, 'e> {
             listener,
             peer: client.address().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
             client: *client,
-            host: expect.url.value.host.as_str(),
+            host,
             path,
             is_covered: true,
         };
@@ -192,12 +214,14 @@ impl<'e> Asked<'_, 'e> {
     }
 
     fn with(&self, found: String, rule: String, line: u32) -> Broken<'e> {
-        let door = &self.listener.door.name;
-        let asked = match self.is_odd {
-            true => format!("through door `{door}`, spelled `{}`", self.path),
-            false => format!("through door `{door}`"),
-        };
-        Broken { expect: self.expect, found, rule, line, asked }
+        let url = &self.expect.url.value;
+        let is_open = url.below || !matches!(url.host, HostPattern::Exact(_));
+        let mut asked = if is_open { format!("asking for `{}{}`, ", self.host, self.plain) } else { String::new() };
+        asked += &format!("through door `{}`", self.listener.door.name);
+        if self.is_odd {
+            asked += &format!(", spelled `{}`", self.path);
+        }
+        Broken { expect: self.expect, found, rule, line, asked, host: self.host.to_owned() }
     }
 
     /// `192.168.9.1 (guest)`.

@@ -169,6 +169,15 @@ async fn a_closed_path_is_closed_in_every_spelling() {
         "/o%6ee",
         "/one;v=1",
         "/x/../one",
+        // What we take for another path, and a server that resolves, strips or splits otherwise takes for the closed one.
+        "/%61dmin/../x",
+        "/%61dmin/..;/x",
+        "/%61dmin/..;a=b/x",
+        "/%61dmin/%2e%2e/x",
+        "/%61dmin/x%5c..%5c..%5c",
+        "/%61dmin/x\\..\\..\\",
+        "//admin/..;/x",
+        "/;a/admin/..;/x",
     ] {
         let said = asks(&edge, STRANGER, target).await;
         assert!(said.starts_with("HTTP/1.1 403") || said.starts_with("HTTP/1.1 400"), "{target}: {said}");
@@ -226,9 +235,21 @@ async fn an_open_path_does_not_open_what_can_be_reached_through_it() {
     .await;
     assert!(asks(&edge, STRANGER, "/open/x").await.starts_with("HTTP/1.1 200"));
     let before = shop.requests();
-    for target in
-        ["/open/../secret", "/open/%2e%2e/secret", "/open/..%2fsecret", "/open/..;/secret", "/open/..\\secret"]
-    {
+    for target in [
+        "/open/../secret",
+        "/open/%2e%2e/secret",
+        "/open/..%2fsecret",
+        "/open/..;/secret",
+        "/open/..\\secret",
+        // Whoever does not resolve dots, or not these, reads a secret here.
+        "/secret/../open/x",
+        "/secret/..;/open/x",
+        "/secret/%2e%2e/open/x",
+        "/secret/..%2fopen/x",
+        "/secret%2f..%2fopen/x",
+        "/secret\\..\\open/x",
+        "/secret/x/..;/..;/open",
+    ] {
         let said = asks(&edge, STRANGER, target).await;
         assert!(said.starts_with("HTTP/1.1 403") || said.starts_with("HTTP/1.1 400"), "{target}: {said}");
     }

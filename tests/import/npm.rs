@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rusqlite::Connection;
+
 use crate::rig::{Folder, HOST, ProxyHost, Version, access_list, certificate, database, insert, place, text};
 
 fn imported(fill: impl FnOnce(&rusqlite::Connection)) -> String {
@@ -198,6 +200,132 @@ fn a_protected_location_whose_reach_no_path_has_closes_the_whole_route() {
 }
 
 #[test]
+fn a_location_that_is_no_path_here_closes_the_route_whatever_it_does() {
+    let file = imported(|npm| {
+        let locations = r#"[{"path":"~ \\.php$","forward_scheme":"http","forward_host":"10.0.0.1","forward_port":80}]"#;
+        insert(npm, &ProxyHost { names: &["a.home.test"], locations, ..HOST });
+    });
+    assert_eq!(
+        table(&file, "\"a.home.test\"")[1],
+        "allow = []",
+        "what it hid of the host itself would be seen\n{file}"
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_read_close_what_they_may_have_protected() {
+    let protected = r#"[{"path":"/a/","forward_scheme":"http","forward_host":"10.0.0.1","forward_port":1,"advanced_config":"deny all;"}]"#;
+    let twice = serde_json::to_string(protected).unwrap();
+    let odd = r#"[{"path":"/a/","forward_scheme":"http","forward_host":"10.0.0.1","forward_port":1,"advanced_config":["deny all;"]}]"#;
+    for (locations, closed) in [
+        ("nonsense", "allow = []"),
+        ("{\"path\":\"/a\"}", "allow = []"),
+        ("[7]", "allow = []"),
+        (&protected[..90], "allow = []"),
+        (&twice, "allow = []"),
+        (odd, "\"/a/*\" = { allow = [] }"),
+        (protected, "\"/a/*\" = { allow = [] }"),
+    ] {
+        let file = imported(|npm| insert(npm, &ProxyHost { names: &["a.home.test"], locations, ..HOST }));
+        assert!(table(&file, "\"a.home.test\"").contains(&closed), "{locations}\n{file}");
+    }
+}
+
+#[test]
+fn a_name_that_two_hosts_have_is_closed_for_both() {
+    let file = imported(|npm| {
+        insert(npm, &ProxyHost { names: &["a.home.test", "a.home.test", "A.home.test."], ..HOST });
+        insert(npm, &ProxyHost { names: &["b.home.test"], ..HOST });
+        let list = access_list(npm, "lan", &[("allow", "10.0.0.0/8")], &[], false);
+        insert(npm, &ProxyHost { names: &["B.home.test"], access: list, ..HOST });
+    });
+    assert_eq!(table(&file, "b")[1], "allow = []", "{file}");
+    assert!(!file.contains("[routes.a]") && file.contains("\na = "), "{file}");
+}
+
+#[test]
+fn files_beside_the_database_protect_every_host_that_npm_includes_them_for() {
+    let imported = |name: &str, text: &str| {
+        let folder = Folder::new();
+        let npm = database(&folder, Version::V2_15);
+        insert(&npm, &ProxyHost { names: &["a.home.test"], ..HOST });
+        let sql = "INSERT INTO redirection_host (domain_names, forward_domain_name, forward_scheme, forward_http_code)
+                   VALUES ('[\"old.home.test\"]', 'a.home.test', 'http', 301)";
+        npm.execute(sql, ()).unwrap();
+        fs::create_dir_all(folder.0.join("nginx/custom")).unwrap();
+        fs::write(folder.0.join("nginx/custom").join(name), text).unwrap();
+        folder.import(&["import", "npm", &folder.0.display().to_string()])
+    };
+    let closed = |file: &str, name: &str| {
+        file.contains(&format!("[routes.{name}]\n")) && table(file, name).contains(&"allow = []")
+    };
+    for (name, text, proxy, redirection) in [
+        ("server_proxy.conf", "auth_request /outpost;", true, false),
+        ("server_proxy.conf", "location /x { deny all; }", true, false),
+        ("server_proxy.conf", "add_header X-A b;", false, false),
+        ("server_redirect.conf", "deny all;", false, true),
+        ("http.conf", "map $a $b { default 1; }\nserver { listen 81; }", false, false),
+        ("http.conf", "map $a $b { default 1; }\nallow 10.0.0.0/8; deny all;", true, true),
+        ("http_top.conf", "torn {", true, true),
+        ("stream.conf", "deny all;", false, false),
+    ] {
+        let file = imported(name, text);
+        assert_eq!((closed(&file, "a"), closed(&file, "old")), (proxy, redirection), "{name}: {text}\n{file}");
+        assert!(file.contains(&format!("NPM had a file of its own, nginx/custom/{name}: not carried over")), "{file}");
+    }
+}
+
+#[test]
+fn a_torn_or_bloated_database_is_refused_and_nothing_is_made_of_half_of_it() {
+    let folder = Folder::new();
+    let npm = database(&folder, Version::V2_15);
+    for number in 0..200 {
+        let name = format!("a{number}.home.test");
+        insert(&npm, &ProxyHost { names: &[&name], snippet: &"# filler\n".repeat(40), ..HOST });
+    }
+    drop(npm);
+    let whole = fs::read(folder.0.join("database.sqlite")).unwrap();
+    for part in [whole.len() / 2, whole.len() - 4096, 5000, 100, 16] {
+        fs::write(folder.0.join("torn"), &whole[..part]).unwrap();
+        let output = folder.doorward(&["import", "npm", "torn"]);
+        assert_eq!(output.status.code(), Some(2), "{part} bytes: {}", text(&output.stdout));
+        assert_eq!(text(&output.stdout), "");
+        assert!(text(&output.stderr).contains("not a database of Nginx Proxy Manager"), "{}", text(&output.stderr));
+    }
+    let npm = Connection::open(folder.0.join("database.sqlite")).unwrap();
+    let sql = "UPDATE proxy_host SET advanced_config = replace(hex(zeroblob(600000)), '00', '# ') || 'deny all;' WHERE id = 1";
+    npm.execute(sql, ()).unwrap();
+    drop(npm);
+    let output = folder.doorward(&["import", "npm", "database.sqlite"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("`proxy_host` has a text of more than 1048576 bytes in `advanced_config`"), "{said}");
+}
+
+#[test]
+fn what_a_host_of_npm_had_by_its_words_alone_is_said_once_at_the_head() {
+    let locations =
+        r#"[{"path":"/api","forward_scheme":"http","forward_host":"10.0.0.1","forward_port":80,"advanced_config":""}]"#;
+    let file = imported(|npm| {
+        let list = access_list(npm, "lan", &[("allow", "10.0.0.0/8")], &[], false);
+        let cert = certificate(npm, "other", &["a.home.test"], "{}");
+        insert(npm, &ProxyHost { names: &["a.home.test"], access: list, certificate: cert, locations, ..HOST });
+        insert(npm, &ProxyHost { names: &["b.home.test"], ..HOST });
+        npm.execute("UPDATE proxy_host SET meta = '{\"nginx_online\":false,\"nginx_err\":\"x\"}' WHERE id = 2", ())
+            .unwrap();
+    });
+    let flat = file.replace("\n# ", " ");
+    for said in [
+        "NPM took the client's address from X-Real-IP",
+        "1 host had no certificate in NPM and answered by http",
+        "NPM's location `/api` was for every path that begins so, `/apix` too",
+        "NPM itself could not serve this host",
+    ] {
+        assert!(flat.contains(said), "{said} is missing\n{file}");
+    }
+}
+
+#[test]
 fn a_location_for_everything_takes_the_place_of_the_host() {
     let locations = r#"[{"path":"/","forward_scheme":"http","forward_host":"10.0.0.9","forward_port":9}]"#;
     let file = imported(|npm| insert(npm, &ProxyHost { names: &["a.home.test"], locations, ..HOST }));
@@ -331,7 +459,8 @@ fn hostile_texts_stay_in_their_comments_and_strings() {
     assert!(!file.chars().any(|c| c != '\n' && c.is_control()), "{file:?}");
     assert!(!file.contains('\u{202e}'), "{file}");
     let routes = file.lines().filter(|line| line.starts_with("[routes.") && !line.contains(".paths]")).count();
-    assert_eq!(routes, 3, "a, b and e; d is one line\n{file}");
+    assert_eq!(routes, 4, "a, b, d and e\n{file}");
+    assert_eq!(table(&file, "d")[1], "allow = []");
     assert_eq!(table(&file, "a")[1], "allow = []");
     assert_eq!(table(&file, "b")[1], "allow = []");
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::rig::Folder;
@@ -82,6 +83,11 @@ fn log_of(folder: &Path, port: u16) -> String {
     fs::read_to_string(folder.join(format!("log-{port}"))).unwrap_or_default()
 }
 
+/// A port that nobody has, below those that the system gives to whoever asks for any; each test begins elsewhere.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() * 17 % 15_000).unwrap();
+    let ports =
+        || (15_000..30_000_u16).cycle().skip(usize::from(first + NEXT.fetch_add(1, Ordering::Relaxed) % 15_000));
+    ports().take(15_000).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).expect("a port is free")
 }

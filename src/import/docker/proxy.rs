@@ -18,22 +18,6 @@ use crate::model::PathPattern;
 /// More files than this in one folder are not looked at.
 const MOST_FILES: usize = 2000;
 
-/// Directives of a `conf.d` file that turn nobody away by themselves.
-const OF_HTTP: [&str; 12] = [
-    "server",
-    "map",
-    "upstream",
-    "log_format",
-    "proxy_cache_path",
-    "resolver",
-    "set_real_ip_from",
-    "real_ip_header",
-    "real_ip_recursive",
-    "proxy_headers_hash_max_size",
-    "proxy_headers_hash_bucket_size",
-    "server_names_hash_bucket_size",
-];
-
 /// Everything about the proxy that its containers say.
 #[derive(Default)]
 pub(super) struct Proxy {
@@ -315,7 +299,7 @@ impl Proxy {
         let Some(directives) = snippet::read(&text) else {
             return beside.protections.push((format!("{name} is not valid nginx configuration"), text));
         };
-        let protects = |one: &&snippet::Directive| !OF_HTTP.contains(&one.name.as_str()) && !snippet::is_harmless(one);
+        let protects = |one: &&snippet::Directive| !snippet::is_definition(one) && !snippet::is_harmless(one);
         if let Some(first) = directives.iter().find(protects) {
             beside.protections.push((format!("{name} has `{}`", one_line(&first.name, 60)), text));
         }

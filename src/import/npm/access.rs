@@ -16,6 +16,11 @@ pub(super) struct AccessLists(BTreeMap<i64, Result<Admission, String>>);
 
 impl AccessLists {
     pub(super) fn read(database: &Database) -> Result<AccessLists, ImportError> {
+        if database.has("access_list")? && !database.has("access_list_auth")? {
+            return Err(
+                database.torn("it has `access_list` and no `access_list_auth`: who needs a password is not in it")
+            );
+        }
         let clients = by_list(database.rows("access_list_client")?);
         let users = by_list(database.rows("access_list_auth")?);
         // A fork asks for client certificates.

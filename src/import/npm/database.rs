@@ -18,8 +18,11 @@ use crate::import::ImportError;
 /// More than any home has; a table beyond it is not read.
 const MOST_ROWS: usize = 20_000;
 
-/// The longest text of one cell, in bytes.
+/// The longest text of one cell, in bytes. What is longer is no setting of anybody's, and half of it could be half a rule.
 const LONGEST: usize = 1 << 20;
+
+/// The largest database, in bytes: it is copied.
+const LARGEST: u64 = 1 << 30;
 
 /// An open copy.
 pub(super) struct Database {
@@ -43,8 +46,12 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Database, ImportError> {
         let path = if path.is_dir() { path.join("database.sqlite") } else { path.to_owned() };
         let unreadable = |cause| ImportError::Unreadable { path: path.clone(), cause };
-        if !fs::metadata(&path).map_err(unreadable)?.is_file() {
+        let about = fs::metadata(&path).map_err(unreadable)?;
+        if !about.is_file() {
             return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+        }
+        if about.len() > LARGEST {
+            return Err(ImportError::NotNpm { path, why: "it is larger than 1 GiB".to_owned() });
         }
         let copy = Copy::of(&path).map_err(unreadable)?;
         let foreign = |cause: rusqlite::Error| ImportError::NotNpm { path: path.clone(), why: cause.to_string() };
@@ -57,6 +64,11 @@ impl Database {
             true => Ok(database),
             false => Err(ImportError::NotNpm { path, why: "it has no table `proxy_host`".to_owned() }),
         }
+    }
+
+    /// The folder that the database is in.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Whether there is a table of this name; a view does not count.
@@ -78,14 +90,14 @@ impl Database {
         let mut found = statement.query([]).map_err(broken)?;
         while let Some(row) = found.next().map_err(broken)? {
             if rows.len() == MOST_ROWS {
-                return Err(ImportError::NotNpm {
-                    path: self.path.clone(),
-                    why: format!("`{table}` has more than {MOST_ROWS} rows"),
-                });
+                return Err(self.torn(format!("`{table}` has more than {MOST_ROWS} rows")));
             }
             let mut cells = HashMap::new();
             for (at, name) in names.iter().enumerate() {
-                cells.insert(name.clone(), Cell::of(row.get_ref(at).map_err(broken)?));
+                let cell = Cell::of(row.get_ref(at).map_err(broken)?).ok_or_else(|| {
+                    self.torn(format!("`{table}` has a text of more than {LONGEST} bytes in `{name}`"))
+                })?;
+                cells.insert(name.clone(), cell);
             }
             rows.push(Row(cells));
         }
@@ -93,23 +105,28 @@ impl Database {
         Ok(rows)
     }
 
+    /// Something that is missing in it.
+    pub(super) fn torn(&self, why: impl Into<String>) -> ImportError {
+        ImportError::NotNpm { path: self.path.clone(), why: why.into() }
+    }
+
     fn broken(&self, error: &rusqlite::Error) -> ImportError {
-        ImportError::NotNpm { path: self.path.clone(), why: error.to_string() }
+        self.torn(error.to_string())
     }
 }
 
 impl Cell {
-    fn of(value: ValueRef<'_>) -> Cell {
-        match value {
+    /// `None` for a text that is too long.
+    fn of(value: ValueRef<'_>) -> Option<Cell> {
+        Some(match value {
             ValueRef::Null => Cell::Nothing,
             ValueRef::Integer(number) => Cell::Number(number),
             #[expect(clippy::cast_possible_truncation, reason = "a number with a fraction means nothing in any column")]
             ValueRef::Real(number) => Cell::Number(number as i64),
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-                let bytes = bytes.get(..LONGEST).unwrap_or(bytes);
-                Cell::Text(String::from_utf8_lossy(bytes).into_owned())
+                Cell::Text(String::from_utf8_lossy(Some(bytes).filter(|bytes| bytes.len() <= LONGEST)?).into_owned())
             }
-        }
+        })
     }
 }
 
@@ -140,6 +157,11 @@ impl Row {
     /// Whether a column says yes: 1, or any word that is not a no.
     pub(super) fn is(&self, column: &str) -> bool {
         self.0.get(column).is_some_and(Cell::is_filled)
+    }
+
+    /// Whether a column is there and says no.
+    pub(super) fn is_not(&self, column: &str) -> bool {
+        self.0.get(column).is_some_and(|cell| !cell.is_filled())
     }
 
     /// A column that holds JSON; null where it does not.

@@ -35,7 +35,7 @@ pub(super) fn proxy(found: &mut Found, row: &Row) -> Result<Body, Remark> {
     let own = text_of(row, &["forward_host", "forward_ip"]);
     let scheme = if row.text("forward_scheme").is_empty() { "http".to_owned() } else { row.text("forward_scheme") };
     let own = destination(&scheme, &own, &row.text("forward_port"));
-    locations(row, &mut body);
+    found.counts.apart.extend(locations(row, &mut body));
     snippets(&row.text("advanced_config"), &mut body);
     if row.is("hsts_subdomains") && body.hsts.is_some() {
         body.notes
@@ -126,14 +126,27 @@ fn everything() -> Option<PathPattern> {
     PathPattern::parse("/*")
 }
 
-/// The custom locations of a host.
-fn locations(row: &Row, body: &mut Body) {
+/// The custom locations of a host. Which of them were for more than whole segments.
+fn locations(row: &Row, body: &mut Body) -> Vec<String> {
+    let mut apart = Vec::new();
     let list = row.json("locations");
+    if row.is("locations") && !list.is_array() {
+        close(
+            body,
+            "its custom locations cannot be read, and one may have protected something",
+            &row.text("locations"),
+        );
+    }
     for location in list.as_array().into_iter().flatten() {
+        if !location.is_object() {
+            close(body, "one of its custom locations cannot be read", &location.to_string());
+            continue;
+        }
         let text = |name: &str| match location.get(name) {
             Some(serde_json::Value::String(text)) => text.trim().to_owned(),
-            Some(serde_json::Value::Number(number)) => number.to_string(),
-            _ => String::new(),
+            None | Some(serde_json::Value::Null) => String::new(),
+            // Whatever that is, it is no snippet that is known to be harmless.
+            Some(other) => other.to_string(),
         };
         let written = text("path");
         let words: Vec<String> = written.split_whitespace().map(str::to_owned).collect();
@@ -146,19 +159,12 @@ fn locations(row: &Row, body: &mut Body) {
             Meaning::Harmless(_) => None,
         };
         let Some(pattern) = snippet::pattern(&words) else {
-            match protection {
-                Some(what) => {
-                    close(
-                        body,
-                        &format!("the location `{shown}` had a snippet with `{what}`, and is no path here"),
-                        &snippet,
-                    );
-                }
-                None => {
-                    let text = format!("The location `{shown}` of NPM is no path here (it led to {}).", place(&text));
-                    body.notes.push(Remark::new(text));
-                }
-            }
+            let had = protection.map(|what| format!(" and had a snippet with `{what}`")).unwrap_or_default();
+            let why = format!(
+                "the location `{shown}` led to {}{had}, and is no path here; without it those paths lead where the host does",
+                place(&text)
+            );
+            close(body, &why, &snippet);
             continue;
         };
         if let Some(what) = protection {
@@ -171,6 +177,9 @@ fn locations(row: &Row, body: &mut Body) {
         }
         match forward(&text("forward_scheme"), &text("forward_host"), &text("forward_port"), &written) {
             Ok((to, strip)) => {
+                if matches!(pattern, PathPattern::Below(_)) && !written.ends_with('/') {
+                    apart.push(one_line(words.last().map_or("", String::as_str), 60));
+                }
                 let replace = strip.then(|| "".into());
                 push(body, Path { pattern, action: PathAction::Forward { to, replace }, notes });
             }
@@ -180,9 +189,13 @@ fn locations(row: &Row, body: &mut Body) {
             }
         }
     }
+    apart
 }
 
 fn place(text: &impl Fn(&str) -> String) -> String {
+    if text("forward_host").is_empty() {
+        return "no server".to_owned();
+    }
     one_line(&format!("{}://{}:{}", text("forward_scheme"), text("forward_host"), text("forward_port")), 120)
 }
 

@@ -3,10 +3,11 @@
 
 mod access;
 mod certificates;
+mod custom;
 mod database;
 mod hosts;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use database::{Database, Row};
@@ -16,6 +17,7 @@ use super::text::one_line;
 use super::{ImportError, Imported, write};
 use access::AccessLists;
 use certificates::Certificates;
+use custom::CustomFiles;
 
 /// Makes a routes.toml of a database, or of the folder that it is in. The database is only read.
 ///
@@ -26,6 +28,7 @@ pub fn import_npm(path: &Path) -> Result<Imported, ImportError> {
     let lists = AccessLists::read(&database)?;
     let certificates = Certificates::read(&database)?;
     let mut found = Found::new(lists, certificates);
+    found.custom = CustomFiles::read(database.folder());
     for row in database.rows("proxy_host")? {
         found.host(&row, "proxy host", hosts::proxy);
     }
@@ -44,8 +47,12 @@ pub fn import_npm(path: &Path) -> Result<Imported, ImportError> {
 struct Found {
     lists: AccessLists,
     certificates: Certificates,
+    /// What stands in files of its own beside the database.
+    custom: CustomFiles,
     /// Names that a route has claimed.
     claimed: HashSet<String>,
+    /// Those of them that another host claims as well.
+    disputed: BTreeSet<String>,
     home: Home,
     counts: Counts,
 }
@@ -57,6 +64,9 @@ struct Counts {
     exploits: usize,
     cached: usize,
     forwarded_proto: usize,
+    listed: usize,
+    uncertified: usize,
+    apart: BTreeSet<String>,
 }
 
 /// A host of NPM without its names: each of them becomes a route.
@@ -70,8 +80,8 @@ struct Body {
 
 impl Found {
     fn new(lists: AccessLists, certificates: Certificates) -> Found {
-        let (claimed, home, counts) = (HashSet::new(), Home::default(), Counts::default());
-        Found { lists, certificates, claimed, home, counts }
+        let (claimed, disputed, home, counts) = Default::default();
+        Found { lists, certificates, custom: CustomFiles::default(), claimed, disputed, home, counts }
     }
 
     /// One row of hosts: skipped where NPM does not serve it, else one route for each of its names.
@@ -81,19 +91,28 @@ impl Found {
         }
         let names = names(row);
         let title = one_line(&names.join(", "), 200);
-        if row.number("enabled") == Some(0) {
+        if row.is_not("enabled") {
             self.home.left.push(Remark::new(format!("The {kind} {title} was switched off in NPM: left out.")));
             return;
         }
         self.counts.hosts += 1;
+        if names.is_empty() {
+            let number = row.number("id").unwrap_or_default();
+            self.home
+                .left
+                .push(Remark::new(format!("The {kind} number {number} has no name that can be read: left out.")));
+            return;
+        }
         let mut patterns = Vec::new();
         for name in &names {
             match crate::model::HostPattern::parse(name) {
                 Ok(pattern) if self.claimed.insert(pattern.to_string()) => patterns.push(pattern),
+                Ok(pattern) if patterns.contains(&pattern) => {}
                 Ok(pattern) => {
                     let text =
                         format!("The {kind} {title}: `{pattern}` belongs to an earlier host already: left out here.");
                     self.home.left.push(Remark::new(text));
+                    self.disputed.insert(pattern.to_string());
                 }
                 Err(wrong) => {
                     let text =
@@ -109,7 +128,16 @@ impl Found {
                 let text = format!("The {kind} {title}: {}", remark.text);
                 self.home.left.push(Remark { text, ..remark });
             }
-            Ok(body) => self.routes(patterns, body),
+            Ok(mut body) => {
+                self.custom.protect(kind, &mut body);
+                if row.json("meta").get("nginx_online") == Some(&serde_json::Value::Bool(false)) {
+                    body.notes
+                        .push(Remark::new("NPM itself could not serve this host: nginx refused what it wrote for it."));
+                }
+                self.counts.listed += usize::from(matches!(body.admission, Admission::Nets { .. }));
+                self.counts.uncertified += usize::from(!row.is("certificate_id"));
+                self.routes(patterns, body);
+            }
         }
     }
 
@@ -140,7 +168,7 @@ impl Found {
             let text = format!(
                 "A stream{}: {} port {} to {}:{}{}. Doorward carries HTTP only; keep what forwards it, or let clients \
                  connect there directly.",
-                if row.number("enabled") == Some(0) { " that was switched off" } else { "" },
+                if row.is_not("enabled") { " that was switched off" } else { "" },
                 if kinds.is_empty() { "no protocol,".to_owned() } else { kinds.join(" and ") },
                 one_line(&row.text("incoming_port"), 40),
                 one_line(&host.unwrap_or_default(), 80),
@@ -165,13 +193,26 @@ impl Found {
         self.home.left.push(Remark::new(text));
     }
 
+    /// Whom NPM would have served of two hosts with one name is a matter of file names: nobody is let in by the wrong one.
+    fn close_disputed(&mut self) {
+        for route in self.home.routes.iter_mut().filter(|route| self.disputed.contains(&route.host.to_string())) {
+            route.admission = Admission::Nobody;
+            let why =
+                "CLOSED: another host of NPM has this name as well (see the end), and may have protected it otherwise.";
+            route.notes.push(Remark::new(why));
+        }
+    }
+
     fn finish(mut self) -> Imported {
+        self.close_disputed();
+        self.home.left.extend(self.custom.remarks());
         let (certs, remarks) = self.certificates.finish();
         self.home.certs = certs;
         self.home.left.extend(remarks);
         let closed = self.home.routes.iter().filter(|route| route.admission == Admission::Nobody).count();
         let left = self.home.left.len();
-        self.home.head = head(&self.counts, self.home.routes.len(), closed, left);
+        let has_tls = !self.home.certs.is_empty();
+        self.home.head = head(&self.counts, self.home.routes.len(), closed, left, has_tls);
         Imported { file: write::write(&self.home), routes: self.home.routes.len(), closed, left }
     }
 }
@@ -183,7 +224,7 @@ fn names(row: &Row) -> Vec<String> {
     names.map(|name| name.trim().to_owned()).collect()
 }
 
-fn head(counts: &Counts, routes: usize, closed: usize, left: usize) -> Vec<String> {
+fn head(counts: &Counts, routes: usize, closed: usize, left: usize, has_tls: bool) -> Vec<String> {
     let mut head = vec![format!(
         "Made by `doorward import npm` of a database of Nginx Proxy Manager: {} became {}.",
         counted(counts.hosts, "host"),
@@ -216,6 +257,26 @@ fn head(counts: &Counts, routes: usize, closed: usize, left: usize) -> Vec<Strin
              \"cloudflared\") into the door that it comes through."
                 .to_owned(),
         );
+    }
+    if counts.listed > 0 {
+        head.push(
+            "NPM took the client's address from X-Real-IP where a private address sent it. If a proxy or a tunnel stands in front, \
+             write `trust` into the door first: without it, everybody who comes through counts as that proxy."
+                .to_owned(),
+        );
+    }
+    if counts.uncertified > 0 && has_tls {
+        head.push(format!(
+            "{} no certificate in NPM and answered by http; here http sends people to https, and a name that no [cert.*] covers \
+             is served by the local CA.",
+            if counts.uncertified == 1 { "1 host had".to_owned() } else { format!("{} hosts had", counts.uncertified) }
+        ));
+    }
+    if let Some(path) = counts.apart.first() {
+        head.push(format!(
+            "NPM's location `{path}` was for every path that begins so, `{path}x` too; here `{path}/*` is for whole segments, and \
+             `{path}x` leads where the host does."
+        ));
     }
     head.push("WebSockets always work here, and uploads have no limit.".to_owned());
     head.push("  Is it right?              doorward check routes.toml".to_owned());

@@ -119,6 +119,44 @@ fn a_name_that_nobody_has_is_unknown_to_those_who_are_not_admitted_either() {
 }
 
 #[test]
+fn a_star_stands_for_every_name_and_every_path() {
+    let guest = "from = \"guest\"\nvia = \"lan\"\nis = \"denied\"\n";
+    assert_eq!(promise(&format!("{guest}url = \"http://*.home.test/admin/*\"")), []);
+    let found = promise(&format!("{guest}url = \"http://*.home.test/*\""));
+    assert_eq!(found[0].0, "10.0.1.1 (guest) reaches `app`");
+    assert_eq!(found[0].1, "let in by `allow` of path `/pub/*` of route `app` (anyone)");
+    assert_eq!(found[0].3, "asking for `app.home.test/pub`, through door `lan`");
+
+    // A name that is added later is meant as well, and so is one that only a wildcard knows.
+    let more = |route: &str| {
+        let closed = HOME.replace("\"/pub/*\" = { allow = [\"anyone\"] }", "");
+        let promise = "[[expect]]\nfrom = \"guest\"\nvia = \"lan\"\nurl = \"http://*.home.test/*\"\nis = \"denied\"\n";
+        broken(&format!("{closed}{route}\n{promise}"))
+    };
+    assert_eq!(more(""), []);
+    assert_eq!(more("[routes.wiki]\nto = \"http://10.0.0.9\""), []);
+    let found = more("[routes.wiki]\nto = \"http://10.0.0.9\"\nallow = [\"guest\"]");
+    assert_eq!(found[0].3, "asking for `wiki.home.test/`, through door `lan`");
+    let found = more("[routes.\"*.dev.home.test\"]\nto = \"http://10.0.0.9\"\nallow = [\"guest\"]");
+    assert_eq!(found[0].3, "asking for `any.dev.home.test/`, through door `lan`");
+    let found = more("[routes.wiki]\nto = \"http://10.0.0.9\"\npaths = { \"/any\" = { allow = [\"guest\"] } }");
+    assert_eq!(found[0].3, "asking for `wiki.home.test/any`, through door `lan`");
+}
+
+#[test]
+fn the_names_that_a_door_must_not_know_are_those_of_the_others() {
+    let tunnel = "from = \"anyone\"\nvia = \"tunnel\"\nis = \"unknown host\"\n";
+    assert_eq!(promise(&format!("{tunnel}url = \"http://*.home.test/*\"")), []);
+    assert_eq!(promise(&format!("{tunnel}url = \"http://*/*\""))[0].0, "203.0.113.77 (in no network) reaches `app`");
+}
+
+#[test]
+fn a_promise_about_no_name_at_all_is_not_kept() {
+    let found = promise("url = \"http://*.hoem.test/*\"\nis = \"denied\"");
+    assert_eq!(found[0].0, "no door knows a name that fits `*.hoem.test`");
+}
+
+#[test]
 fn a_door_that_takes_no_connection_keeps_a_promise_to_deny() {
     let file = HOME.replace("[listen.back]\n", "[listen.back]\npeers = [\"lan\"]\n");
     let guest = "[[expect]]\nfrom = \"guest\"\nurl = \"http://app.home.test/\"\nis = \"denied\"\n";

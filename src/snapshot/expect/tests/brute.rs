@@ -130,9 +130,22 @@ fn promise(dice: &mut Dice) -> String {
     if dice.throw(3) == 0 {
         text += &format!("via = \"{}\"\n", dice.one(&["main", "back", "inner", "tunnel"]));
     }
-    let host = dice.one(&["app.home.test", "app.home.test", "app.example", "wiki.home.test", "none.home.test"]);
+    let host = dice.one(&[
+        "app.home.test",
+        "app.home.test",
+        "app.example",
+        "wiki.home.test",
+        "none.home.test",
+        "*.home.test",
+        "*.home.test",
+        "*.example",
+        "*.none.home.test",
+        "*",
+    ]);
     let is = dice.one(&["denied", "denied", "denied", "app", "app", "wiki", "unknown host", "redirect", "answer"]);
-    let (scheme, path) = (dice.one(&["https", "http"]), dice.one(PATHS));
+    let scheme = dice.one(&["https", "http"]);
+    let path =
+        if dice.throw(3) == 0 { dice.one(&["/*", "/*", "/x/*", "/x/y/*", "/pub/*", "/a/*"]) } else { dice.one(PATHS) };
     text + &format!("url = \"{scheme}://{host}{path}\"\nis = \"{is}\"\n")
 }
 
@@ -146,7 +159,7 @@ fn everybody() -> Vec<Client> {
 }
 
 /// Whether somebody is spoken of by a promise on a door.
-fn is_meant(snapshot: &Snapshot, expect: &ExpectSpec, listener: &Listener, client: Client) -> bool {
+fn is_meant(snapshot: &Snapshot, expect: &ExpectSpec, listener: &Listener, host: &str, client: Client) -> bool {
     if client == Client::Unknown && listener.door.trust == Trust::Nobody {
         return false;
     }
@@ -155,7 +168,6 @@ fn is_meant(snapshot: &Snapshot, expect: &ExpectSpec, listener: &Listener, clien
         Some(FromSpec::Network(name)) if &**name == "anyone" => true,
         Some(FromSpec::Network(name)) => snapshot.networks.names_of(client).any(|of| of == &**name),
         None => {
-            let host = expect.url.value.host.as_str();
             let route = snapshot.routes.find(host, listener.door.public_names).map(|found| found.route);
             let in_a_list = |at: IpAddr| {
                 let blocks = blocks_that_count(snapshot, listener, route);
@@ -166,9 +178,51 @@ fn is_meant(snapshot: &Snapshot, expect: &ExpectSpec, listener: &Listener, clien
     }
 }
 
-/// The first way in which a promise is seen not to hold.
-fn seen_broken(snapshot: &Snapshot, expect: &ExpectSpec, spelled: &[String]) -> Option<String> {
-    let host = expect.url.value.host.as_str();
+/// Every path that a promise speaks of, in a small world.
+fn paths_meant(expect: &ExpectSpec) -> Vec<String> {
+    const MORE: [&str; 14] = [
+        "/x/q", "/x/q/", "/x/y/", "/x/y/q", "/pub/", "/pub/q/r", "/a", "/a/", "/a/b", "/a/b/", "/a/bc", "/q", "/q/x",
+        "/xy/",
+    ];
+    let url = &expect.url.value;
+    if !url.below {
+        return vec![url.path.clone()];
+    }
+    let is_below =
+        |path: &&&str| path.strip_prefix(&*url.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    // What is written oddly may be refused; it is among the spellings of the others.
+    let plain = PATHS.iter().chain(&MORE).filter(|path| !path.contains('%'));
+    plain.filter(is_below).map(|path| (*path).to_owned()).collect()
+}
+
+/// The first way in which a promise is seen not to hold. `paths`: of each path its spellings, the plain one first.
+fn seen_broken(snapshot: &Snapshot, expect: &ExpectSpec, paths: &[Vec<String>]) -> Option<String> {
+    const NAMES: [&str; 8] = [
+        "app.home.test",
+        "wiki.home.test",
+        "none.home.test",
+        "a.none.home.test",
+        "a.b.app.home.test",
+        "app.example",
+        "no.example",
+        "elsewhere",
+    ];
+    let pattern = &expect.url.value.host;
+    let mut is_known = false;
+    for host in NAMES.into_iter().filter(|name| pattern.matches(name)) {
+        let listeners = listeners_meant(snapshot, expect, host);
+        is_known |= !listeners.is_empty();
+        let seen = listeners.into_iter().find_map(|listener| {
+            paths.iter().find_map(|spelled| seen_broken_at(snapshot, expect, listener, host, spelled))
+        });
+        if seen.is_some() {
+            return seen;
+        }
+    }
+    (!is_known && expect.is.value != ExpectedSpec::UnknownHost).then(|| "no door".to_owned())
+}
+
+fn listeners_meant<'s>(snapshot: &'s Snapshot, expect: &ExpectSpec, host: &str) -> Vec<&'s Listener> {
     let knows = |listener: &&Listener| match &expect.via {
         Some(via) => via.value == listener.door.name,
         None => snapshot.routes.find(host, listener.door.public_names).is_some(),
@@ -176,43 +230,47 @@ fn seen_broken(snapshot: &Snapshot, expect: &ExpectSpec, spelled: &[String]) -> 
     // `main` speaks both schemes and is asked in the one of the URL; the others have one.
     let speaks =
         |listener: &&Listener| &*listener.door.name != "main" || (listener.mode == Mode::Tls) == expect.url.value.https;
-    let listeners: Vec<&Listener> = snapshot.listeners.iter().filter(knows).filter(speaks).collect();
-    if listeners.is_empty() {
-        return (expect.is.value != ExpectedSpec::UnknownHost).then(|| "no door".to_owned());
-    }
-    for listener in listeners {
-        for client in everybody().into_iter().filter(|&client| is_meant(snapshot, expect, listener, client)) {
-            for (nth, path) in spelled.iter().enumerate() {
-                let facts = Facts {
-                    listener,
-                    peer: client.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-                    client,
-                    host,
-                    path,
-                    is_covered: true,
-                };
-                let decision = decide(snapshot, &facts);
-                let outcome = match decision.verdict {
-                    _ if is_turned_away(listener, client) => "denied",
-                    Verdict::Refuse(Refusal::AccessDenied | Refusal::BadPath) => "denied",
-                    Verdict::Refuse(_) => "unknown",
-                    Verdict::Redirect(_) | Verdict::ToHttps(_) => "redirect",
-                    Verdict::Answer(_) => "answer",
-                    Verdict::Forward(target, _) => target.upstream.name(),
-                };
-                let holds = match &expect.is.value {
-                    ExpectedSpec::Denied => outcome == "denied",
-                    ExpectedSpec::UnknownHost => {
-                        outcome == "unknown"
-                            || (outcome == "denied" && decision.route.is_none() && !is_turned_away(listener, client))
-                    }
-                    ExpectedSpec::Redirect => outcome == "redirect" || (outcome == "denied" && nth > 0),
-                    ExpectedSpec::Answer => outcome == "answer" || (outcome == "denied" && nth > 0),
-                    ExpectedSpec::Upstream(name) => outcome == &**name || (outcome == "denied" && nth > 0),
-                };
-                if !holds {
-                    return Some(format!("{client:?} at `{}` asks for {path}: {outcome}", listener.door.name));
+    snapshot.listeners.iter().filter(knows).filter(speaks).collect()
+}
+
+fn seen_broken_at(
+    snapshot: &Snapshot,
+    expect: &ExpectSpec,
+    listener: &Listener,
+    host: &str,
+    spelled: &[String],
+) -> Option<String> {
+    for client in everybody().into_iter().filter(|&client| is_meant(snapshot, expect, listener, host, client)) {
+        for (nth, path) in spelled.iter().enumerate() {
+            let facts = Facts {
+                listener,
+                peer: client.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+                client,
+                host,
+                path,
+                is_covered: true,
+            };
+            let decision = decide(snapshot, &facts);
+            let outcome = match decision.verdict {
+                _ if is_turned_away(listener, client) => "denied",
+                Verdict::Refuse(Refusal::AccessDenied | Refusal::BadPath) => "denied",
+                Verdict::Refuse(_) => "unknown",
+                Verdict::Redirect(_) | Verdict::ToHttps(_) => "redirect",
+                Verdict::Answer(_) => "answer",
+                Verdict::Forward(target, _) => target.upstream.name(),
+            };
+            let holds = match &expect.is.value {
+                ExpectedSpec::Denied => outcome == "denied",
+                ExpectedSpec::UnknownHost => {
+                    outcome == "unknown"
+                        || (outcome == "denied" && decision.route.is_none() && !is_turned_away(listener, client))
                 }
+                ExpectedSpec::Redirect => outcome == "redirect" || (outcome == "denied" && nth > 0),
+                ExpectedSpec::Answer => outcome == "answer" || (outcome == "denied" && nth > 0),
+                ExpectedSpec::Upstream(name) => outcome == &**name || (outcome == "denied" && nth > 0),
+            };
+            if !holds {
+                return Some(format!("{client:?} at `{}` asks for {path}: {outcome}", listener.door.name));
             }
         }
     }
@@ -227,11 +285,13 @@ proptest! {
         let text = file(&mut dice) + &promise(&mut dice);
         with(&text, |snapshot, config| {
             let expect = &config.expects[0];
-            let path = expect.url.value.path.as_str();
-            let spelled: Vec<String> =
-                std::iter::once(path.to_owned()).chain((0..6).map(|_| dice.spelled(path))).collect();
+            let mut spelled = |path: String| {
+                let others: Vec<String> = (0..6).map(|_| dice.spelled(&path)).collect();
+                std::iter::once(path).chain(others).collect()
+            };
+            let paths: Vec<Vec<String>> = paths_meant(expect).into_iter().map(&mut spelled).collect();
             let told = broken_promises(snapshot, &config.expects).into_iter().next().map(|broken| broken.found);
-            let seen = seen_broken(snapshot, expect, &spelled);
+            let seen = seen_broken(snapshot, expect, &paths);
             prop_assert_eq!(told.is_some(), seen.is_some(), "told {:?}, seen {:?}\n{}", told, seen, text);
             Ok(())
         })?;
