@@ -12,6 +12,7 @@ mod paced;
 mod peers;
 mod plot;
 mod process;
+mod relay;
 mod report;
 mod rows;
 mod tools;
@@ -86,6 +87,9 @@ enum Part {
         #[arg(long)]
         log_port: u16,
     },
+    /// What passes bytes on and looks at none.
+    #[command(hide = true)]
+    Relay(relay::Place),
     /// One of our own loads.
     #[command(hide = true)]
     Load(load::Order),
@@ -101,6 +105,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.part {
         Some(Part::Origin { port, log_port }) => origin::run(*port, *log_port),
+        Some(Part::Relay(place)) => relay::run(place),
         Some(Part::Load(order)) => load::run(order.clone()),
         Some(Part::Instructions { check }) => instructions::run(&arguments, *check),
         // A test runner asks every target what it holds; nobody wants minutes of load for that.
@@ -153,8 +158,10 @@ fn measure_all(
     let mut serving: HashMap<Peer, Serving> = HashMap::new();
     for (peer, program) in found {
         let started = Serving::start(*peer, program, &bench.ground, &Shape::single(bench.ground.core))?;
-        bench.check(&started).map_err(|error| format!("{} answers wrongly: {error}", peer.name()))?;
-        println!("{} serves and answers rightly", peer.name());
+        if *peer != Peer::Relay {
+            bench.check(&started).map_err(|error| format!("{} answers wrongly: {error}", peer.name()))?;
+            println!("{} serves and answers rightly", peer.name());
+        }
         serving.insert(*peer, started);
     }
     let mut samples = Samples::new();
@@ -166,7 +173,7 @@ fn measure_all(
         for round in 0..rounds {
             for at in 0..found.len() {
                 let Some((peer, program)) = found.get((at + round) % found.len()) else { continue };
-                if row.measure.is_ours() && *peer != Peer::Doorward {
+                if !row.is_for(*peer) {
                     continue;
                 }
                 let result = if row.measure.is_fresh() {

@@ -24,10 +24,12 @@ pub enum Peer {
     Caddy,
     /// A minimal gateway on pingora-proxy, from `benches/pingora`, shown beside.
     Pingora,
+    /// What passes bytes on unread, shown beside where that says something: no proxy can do with less.
+    Relay,
 }
 
 /// All of them, in the order of the table's columns.
-pub const PEERS: [Peer; 5] = [Peer::Doorward, Peer::Nginx, Peer::Haproxy, Peer::Caddy, Peer::Pingora];
+pub const PEERS: [Peer; 6] = [Peer::Doorward, Peer::Nginx, Peer::Haproxy, Peer::Caddy, Peer::Pingora, Peer::Relay];
 
 impl Peer {
     /// Its name in words and files.
@@ -38,6 +40,7 @@ impl Peer {
             Peer::Haproxy => "haproxy",
             Peer::Caddy => "caddy",
             Peer::Pingora => "pingora",
+            Peer::Relay => "relay",
         }
     }
 
@@ -50,6 +53,7 @@ impl Peer {
             Peer::Caddy => ("Caddyfile", include_str!("peers/Caddyfile")),
             // All of it is in its arguments, in its program's own order of words; the file holds them.
             Peer::Pingora => ("pingora.arguments", include_str!("peers/pingora.arguments")),
+            Peer::Relay => ("relay.arguments", include_str!("peers/relay.arguments")),
         }
     }
 
@@ -62,6 +66,7 @@ impl Peer {
                 let file = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pingora/target/release/pingora-peer");
                 Some(PathBuf::from(file)).filter(|file| file.is_file())
             }
+            Peer::Relay => std::env::current_exe().ok(),
             other => find(other.name()),
         }
     }
@@ -72,6 +77,9 @@ impl Peer {
             return locked_version(include_str!("../pingora/Cargo.lock"), "pingora-proxy");
         }
         let word = match self {
+            Peer::Relay => {
+                return "passes bytes on, looks at none: what the system calls of a proxy cost by themselves".to_owned();
+            }
             Peer::Doorward => "--version",
             Peer::Nginx | Peer::Haproxy => "-v",
             Peer::Caddy | Peer::Pingora => "version",
@@ -93,7 +101,7 @@ impl Peer {
             Peer::Nginx => ["-c", &config, "-e", "stderr"].map(str::to_owned).to_vec(),
             Peer::Haproxy => ["-db", "-f", &config].map(str::to_owned).to_vec(),
             Peer::Caddy => ["run", "--adapter", "caddyfile", "--config", &config].map(str::to_owned).to_vec(),
-            Peer::Pingora => {
+            Peer::Pingora | Peer::Relay => {
                 fs::read_to_string(&config).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
             }
         };

@@ -76,5 +76,6 @@ fn colour(peer: Peer) -> &'static str {
         Peer::Haproxy => "#4a74b0",
         Peer::Caddy => "#a0a0a0",
         Peer::Pingora => "#c9b458",
+        Peer::Relay => "#d8d8d8",
     }
 }

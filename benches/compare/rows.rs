@@ -2,6 +2,7 @@
 
 use crate::load::Kind;
 use crate::origin::LARGE;
+use crate::peers::Peer;
 
 /// Something that the origin counts, in the order in which it prints its counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,6 +109,18 @@ pub struct Row {
     pub unit: &'static str,
     /// How it is measured.
     pub measure: Measure,
+}
+
+impl Row {
+    /// Whether that proxy is measured: some questions are to ourselves alone, and a relay says something only where bytes go
+    /// to and fro on connections that stay.
+    pub fn is_for(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Doorward => true,
+            Peer::Relay => matches!(self.id, "h1-clear" | "h1-tls" | "websocket"),
+            _ => !self.measure.is_ours(),
+        }
+    }
 }
 
 /// A row of CPU microseconds for each thing counted.

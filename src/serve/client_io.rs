@@ -320,7 +320,8 @@ impl ClientIo {
 
     /// Has these bytes, which were read already, read again first.
     pub fn put_back(&mut self, read: Bytes) {
-        self.ahead = read;
+        // No bytes may still hold the buffer that they would have stood in.
+        self.ahead = if read.is_empty() { Bytes::new() } else { read };
     }
 
     /// Waits until there is something to read, or the end.
@@ -391,6 +392,9 @@ impl hyper::rt::Read for ClientIo {
             let count = this.ahead.len().min(cursor.remaining());
             cursor.put_slice(&this.ahead[..count]);
             this.ahead.advance(count);
+            if this.ahead.is_empty() {
+                this.ahead = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         if this.framing.as_ref().is_some_and(Framing::is_bad) {
