@@ -78,7 +78,8 @@ impl Peer {
         }
         let word = match self {
             Peer::Relay => {
-                return "passes bytes on, looks at none: what the system calls of a proxy cost by themselves".to_owned();
+                return "passes bytes on, looks at none: what the system calls of a proxy cost by themselves"
+                    .to_owned();
             }
             Peer::Doorward => "--version",
             Peer::Nginx | Peer::Haproxy => "-v",
