@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::{CipherSuite, ServerConfig};
 use time::OffsetDateTime;
 
 use super::names::Names;
+use super::suites::is_for_chacha;
 
 /// One chain and its key, ready for handshakes.
 pub struct Certificate {
@@ -20,6 +21,8 @@ pub struct Certificate {
     pub(super) serial: String,
     pub(super) fingerprint: [u8; 32],
     pub(super) server_config: Arc<ServerConfig>,
+    /// The same, but that the client's order of cipher suites is kept.
+    pub(super) yielding_config: Arc<ServerConfig>,
 }
 
 /// Where a certificate came from.
@@ -110,7 +113,13 @@ impl Certificate {
         &self.fingerprint
     }
 
-    /// Ready for a handshake with this certificate: TLS 1.2 and 1.3, ALPN `h2` and `http/1.1`.
+    /// Ready for a handshake with this certificate, with a client that offers these cipher suites: TLS 1.2 and 1.3, ALPN `h2`
+    /// and `http/1.1`.
+    pub fn config_for(&self, offered: &[CipherSuite]) -> &Arc<ServerConfig> {
+        if is_for_chacha(offered) { &self.yielding_config } else { &self.server_config }
+    }
+
+    /// Ready for a handshake with a client of which nothing is known.
     pub fn server_config(&self) -> &Arc<ServerConfig> {
         &self.server_config
     }

@@ -83,7 +83,20 @@ impl TlsFactory {
         let serial = hex(leaf.raw_serial());
         let fingerprint = sha256(leaf_der);
         let server_config = self.server_config(CertifiedKey::new(chain, key))?;
-        Ok(Certificate { id, origin, names, not_before, not_after, issuer, serial, fingerprint, server_config })
+        let mut yielding = ServerConfig::clone(&server_config);
+        yielding.ignore_client_order = false;
+        Ok(Certificate {
+            id,
+            origin,
+            names,
+            not_before,
+            not_after,
+            issuer,
+            serial,
+            fingerprint,
+            server_config,
+            yielding_config: Arc::new(yielding),
+        })
     }
 
     fn server_config(&self, key: CertifiedKey) -> Result<Arc<ServerConfig>, CertError> {
@@ -97,6 +110,7 @@ impl TlsFactory {
         // Tickets carry the session; a server-side store would be a lock in every handshake and forget at each reload.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
+        config.ignore_client_order = true;
         Ok(Arc::new(config))
     }
 }

@@ -11,13 +11,14 @@ use std::thread;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
-    StreamOwned, SupportedProtocolVersion,
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig,
+    ServerConnection, StreamOwned, SupportedProtocolVersion,
 };
 
 use super::crypto;
@@ -112,9 +113,18 @@ pub(super) fn server(cert_pem: &str, key_pem: &str, version: &'static SupportedP
 
 /// An ordinary client that trusts one root.
 pub(super) fn client(root_pem: &str, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    client_of(CryptoProvider::clone(crypto()), root_pem, versions)
+}
+
+/// The same with other algorithms.
+pub(super) fn client_of(
+    provider: CryptoProvider,
+    root_pem: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root_pem.as_bytes()).unwrap()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(crypto().clone())
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
@@ -129,6 +139,7 @@ pub(super) struct Met {
     pub(super) version: ProtocolVersion,
     pub(super) alpn: Option<Vec<u8>>,
     pub(super) kind: HandshakeKind,
+    pub(super) suite: CipherSuite,
     pub(super) sni: Option<String>,
 }
 
@@ -153,12 +164,17 @@ pub(super) fn handshake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>, 
     let mut byte = [0];
     let result = tls.read_exact(&mut byte);
     let met = result.map(|()| {
-        (tls.conn.protocol_version(), tls.conn.alpn_protocol().map(<[u8]>::to_vec), tls.conn.handshake_kind())
+        (
+            tls.conn.protocol_version(),
+            tls.conn.alpn_protocol().map(<[u8]>::to_vec),
+            tls.conn.handshake_kind(),
+            tls.conn.negotiated_cipher_suite(),
+        )
     });
     drop(tls);
     let served = serving.join().unwrap();
-    let (version, alpn, kind) = met?;
-    Ok(Met { version: version.unwrap(), alpn, kind: kind.unwrap(), sni: served? })
+    let (version, alpn, kind, suite) = met?;
+    Ok(Met { version: version.unwrap(), alpn, kind: kind.unwrap(), suite: suite.unwrap().suite(), sni: served? })
 }
 
 /// Runs openssl in a folder and returns what it said; fails the test if openssl does.

@@ -10,6 +10,7 @@ mod files;
 mod local_ca;
 mod names;
 mod shown;
+mod suites;
 mod table;
 mod tickets;
 mod verify;
@@ -29,11 +30,11 @@ pub use table::CertTable;
 pub use tickets::Tickets;
 pub use verify::{PinMismatch, SystemRoots, UpstreamTlsFailure, client_config, explain_failure};
 
-/// The one set of algorithms of this program (aws-lc-rs, post-quantum key exchange preferred). Named everywhere instead of
+/// The one set of algorithms of this program (aws-lc-rs, post-quantum key exchange and AES-128-GCM preferred). Named everywhere instead of
 /// rustls' process default, so that no dependency can change what a door offers.
 pub fn crypto() -> &'static Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
+    PROVIDER.get_or_init(suites::provider)
 }
 
 /// SHA-256, as pins and fingerprints use it.

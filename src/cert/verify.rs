@@ -139,7 +139,13 @@ fn in_words(why: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let name = expected.to_str();
-            format!("it is not for {name} but for {}; `tls_name` says what to ask for", presented.join(", "))
+            // As the library shows them: `DnsName("a.example")`.
+            let bare = |shown: &String| shown.split('"').nth(1).unwrap_or(shown).to_owned();
+            let mut names: Vec<String> = presented.iter().take(4).map(bare).collect();
+            if presented.len() > names.len() {
+                names.push(format!("{} more", presented.len() - names.len()));
+            }
+            format!("it is not for {name} but for {}; `tls_name` says what to ask for", names.join(", "))
         }
         other => other.to_string(),
     }

@@ -9,6 +9,7 @@ mod demo;
 mod docker;
 mod doctor;
 mod explain;
+mod fold;
 mod import;
 mod live;
 mod origin;
@@ -400,8 +401,11 @@ fn complain(why: impl std::fmt::Display) {
 fn show_faults(faults: &Faults) {
     use std::io::{IsTerminal, Write};
     let mut text = faults.to_string();
-    if std::io::stderr().is_terminal() && screen::is_colour_wanted() {
-        text = text.lines().map(paint::painted).collect::<Vec<_>>().join("\n");
+    if std::io::stderr().is_terminal() {
+        text = fold::folded(&text);
+        if screen::is_colour_wanted() {
+            text = text.lines().map(paint::painted).collect::<Vec<_>>().join("\n");
+        }
     }
     let _ = writeln!(std::io::stderr(), "{text}");
 }

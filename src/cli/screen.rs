@@ -1,9 +1,10 @@
-//! Standard output, for people and for pipes: colour only where a person looks, and a reader that left early
+//! Standard output, for people and for pipes: colour and folded lines only where a person looks, and a reader that left early
 //! (`doorward routes | head -1`) is not a fault.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
+use super::fold::folded;
 use super::paint::painted;
 
 /// Where answers are printed.
@@ -33,10 +34,14 @@ impl Screen {
 
     /// One line, or several.
     pub(super) fn line(&mut self, text: impl fmt::Display) {
+        if !self.out.is_terminal() {
+            return self.write(format_args!("{text}\n"));
+        }
+        let text = folded(&text.to_string());
         if !self.coloured {
             return self.write(format_args!("{text}\n"));
         }
-        text.to_string().split('\n').for_each(|line| self.write(format_args!("{}\n", painted(line))));
+        text.split('\n').for_each(|line| self.write(format_args!("{}\n", painted(line))));
     }
 
     /// One line that stands out.

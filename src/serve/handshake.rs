@@ -61,7 +61,8 @@ async fn attempt(core: &Core, stream: Wire) -> io::Result<Shaken> {
         let found = snapshot.certificates.find(name.as_deref());
         Arc::clone(found.ok_or_else(|| io::Error::other("there is no certificate at all"))?)
     };
-    let stream = start.into_stream(Arc::clone(certificate.server_config())).await?;
+    let config = Arc::clone(certificate.config_for(start.client_hello().cipher_suites()));
+    let stream = start.into_stream(config).await?;
     Ok(Shaken::Hands(stream, certificate))
 }
 

@@ -101,6 +101,27 @@ assert piped.startswith(b"NAME") and b"\x1b" not in piped, piped
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fault_is_folded_between_words_on_a_terminal_and_never_in_a_pipe() {
+    let folder = Folder::new();
+    let file = "domain = \"home.test\"\nallow = [\"lan\"]\n[networks]\nlan = [\"10.0.0.0/24\"]\nguest = [\"10.0.1.0/24\"]\n\
+                [listen.plain]\nhttp = \":80\"\n[routes.photos]\nto = \"http://10.0.0.9\"\nallow = [\"lan\", \"10.0.1.128/25\"]\n\
+                [[expect]]\nfrom = \"guest\"\nurl = \"http://*.home.test/*\"\nis = \"denied\"\n";
+    folder.replace("routes.toml", file);
+    const SCRIPT: &str = r#"
+import subprocess
+piped = subprocess.run([PROGRAM, "check", "routes.toml"], capture_output=True, text=True).stdout
+assert max(map(len, piped.splitlines())) > 100, piped
+shown = Terminal(PROGRAM, "check", "routes.toml")
+assert shown.ends() == 1
+lines = [line.rstrip() for line in shown.screen.display]
+words = lambda text: [word for word in text.split() if word != "|"]
+assert words("\n".join(lines)) == words(piped), lines
+assert any(line.startswith("      | let in by") for line in lines), lines
+"#;
+    tokio::task::block_in_place(|| python(&folder, SCRIPT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bash_zsh_and_fish_complete_commands_and_options() {
     let folder = Folder::new();
     for (shell, name) in [("bash", "doorward.bash"), ("zsh", "_doorward"), ("fish", "doorward.fish")] {

@@ -76,12 +76,11 @@ fn lines(file: &str) -> Vec<&str> {
     file.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect()
 }
 
-#[test]
-fn the_whole_home_becomes_a_file_that_keeps_the_promises_of_the_house() {
-    let folder = Folder::new();
-    let mut all = vec![proxy(&folder, &["certs", "vhost.d"])];
-    put(&folder, "certs/local.akunito.com.crt", "");
-    put(&folder, "certs/local.akunito.com.key", "");
+/// The containers of LXC_HOME; the file made of them, which was checked.
+pub fn whole_home(folder: &Folder) -> String {
+    let mut all = vec![proxy(folder, &["certs", "vhost.d"])];
+    put(folder, "certs/local.akunito.com.crt", "");
+    put(folder, "certs/local.akunito.com.key", "");
     for (name, port, network, address, hosts) in SERVICES {
         let port = port.to_string();
         let asks =
@@ -95,7 +94,13 @@ fn the_whole_home_becomes_a_file_that_keeps_the_promises_of_the_house() {
     torrents["HostConfig"]["NetworkMode"] = json!(format!("container:{gluetun}"));
     torrents["NetworkSettings"]["Networks"] = json!({});
     all.push(torrents);
-    let file = imported(&folder, &all);
+    imported(folder, &all)
+}
+
+#[test]
+fn the_whole_home_becomes_a_file_that_keeps_the_promises_of_the_house() {
+    let folder = Folder::new();
+    let file = whole_home(&folder);
     let certificate = format!("cert = \"{}/certs/local.akunito.com.crt\"", folder.0.display());
     for line in [
         "domain = \"local.akunito.com\"",
@@ -128,6 +133,7 @@ fn the_whole_home_becomes_a_file_that_keeps_the_promises_of_the_house() {
         ("internal", "qbittorrent.local.akunito.com/", "qbittorrent"),
         ("guest", "nextcloud.local.akunito.com/remote.php/dav/", "denied"),
         ("internal", "unheard-of.local.akunito.com/", "unknown host"),
+        ("guest", "*.local.akunito.com/*", "denied"),
     ] {
         narrowed += &format!("\n[[expect]]\nfrom = \"{from}\"\nurl = \"https://{url}\"\nis = \"{is}\"\n");
     }

@@ -23,10 +23,9 @@ const MACHINES: &[(&str, (&str, &str, u16))] = &[
     ("element", ("http", "192.168.8.104", 8080)),
 ];
 
-#[test]
-fn the_whole_home_becomes_a_file_that_keeps_its_own_promises_and_the_house_s() {
-    let folder = Folder::new();
-    let npm = database(&folder, Version::V2_15);
+/// The home as NPM has it on LXC_proxy; the file made of it, which was checked.
+pub fn of_npm(folder: &Folder) -> String {
+    let npm = database(folder, Version::V2_15);
     let meta = r#"{"letsencrypt_email":"admin@akunito.com","dns_challenge":true,"dns_provider":"cloudflare",
                    "dns_provider_credentials":"dns_cloudflare_api_token = s3cr3t"}"#;
     let certificate = certificate(&npm, "letsencrypt", &["local.akunito.com", "*.local.akunito.com"], meta);
@@ -49,8 +48,40 @@ fn the_whole_home_becomes_a_file_that_keeps_its_own_promises_and_the_house_s() {
     let to = ("http", "192.168.8.87", 3000);
     insert(&npm, &ProxyHost { names: &["lefty.local.akunito.com"], to, access, certificate, locations, ..HOST });
     drop(npm);
-    let file = folder.import(&["import", "npm", &place(&folder)]);
+    folder.import(&["import", "npm", &place(folder)])
+}
 
+/// Names of routes, and how many promises are kept.
+fn kept(folder: &Folder) -> (Vec<String>, u64) {
+    let json =
+        |words: &[&str]| -> serde_json::Value { serde_json::from_slice(&folder.doorward(words).stdout).unwrap() };
+    let checked = json(&["check", "routes.toml", "--json"]);
+    assert_eq!(checked["good"], true, "{checked}");
+    let listed = json(&["routes", "routes.toml", "--json"]);
+    let hosts = listed["routes"].as_array().unwrap().iter().filter_map(|route| route["host"].as_str());
+    (hosts.map(str::to_owned).collect(), checked["summary"]["expectations"].as_u64().unwrap())
+}
+
+#[test]
+fn npm_and_the_containers_of_nginx_proxy_together_are_the_whole_home_and_keep_their_own_promises() {
+    let (edge, inner) = (Folder::new(), Folder::new());
+    of_npm(&edge);
+    crate::docker::whole_home(&inner);
+    let ((mut names, at_the_edge), (others, inside)) = (kept(&edge), kept(&inner));
+    assert!(at_the_edge > 0 && inside > 0, "both make promises: {at_the_edge}, {inside}");
+    names.extend(others);
+    // Whatever the home's own file serves came from one of the two, but for what neither ever had.
+    let own = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/routes.toml")).unwrap();
+    let own: toml_edit::DocumentMut = own.parse().unwrap();
+    let routes = own["routes"].as_table().unwrap().iter().map(|(name, _)| format!("{name}.local.akunito.com"));
+    let absent: Vec<String> = routes.filter(|name| !names.contains(name)).collect();
+    assert_eq!(absent, ["npm.local.akunito.com", "obsidian.local.akunito.com"]);
+}
+
+#[test]
+fn the_whole_home_becomes_a_file_that_keeps_its_own_promises_and_the_house_s() {
+    let folder = Folder::new();
+    let file = of_npm(&folder);
     for line in [
         "domain = \"local.akunito.com\"",
         "lan-and-vpn = [\"172.26.5.0/24\", \"192.168.8.0/24\"]",
@@ -77,6 +108,8 @@ fn the_whole_home_becomes_a_file_that_keeps_its_own_promises_and_the_house_s() {
         ("lan-and-vpn", "nextcloud.local.akunito.com/", "host80"),
         ("lan-and-vpn", "prometheus.local.akunito.com/", "denied"),
         ("lan-and-vpn", "lefty.local.akunito.com/cable", "host87"),
+        ("guest", "*.local.akunito.com/*", "denied"),
+        ("lan-and-vpn", "matrix.local.akunito.com/_synapse/admin/*", "denied"),
     ] {
         promises += &format!("\n[[expect]]\nfrom = \"{from}\"\nurl = \"https://{url}\"\nis = \"{is}\"\n");
     }

@@ -8,6 +8,7 @@ mod compare;
 mod contrib;
 mod docker;
 mod home;
+mod never_wider;
 mod npm;
 mod rig;
 mod schema;

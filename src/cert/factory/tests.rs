@@ -1,11 +1,12 @@
 //! What makes a pair of files a certificate, and what its handshakes are like.
 
+use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, SupportedCipherSuite, SupportedProtocolVersion};
 use time::{Duration, OffsetDateTime};
 
 use super::super::Validity;
-use super::super::fixture::{Folder, Pair, TestCa, client, handshake, openssl};
+use super::super::fixture::{Folder, Pair, TestCa, client, client_of, handshake, openssl};
 use super::*;
 
 fn load(pair: &Pair) -> Result<Certificate, CertError> {
@@ -160,6 +161,28 @@ fn handshakes_offer_both_versions_and_both_protocols() {
         assert_eq!(met.alpn.as_deref(), Some(&b"h2"[..]));
         assert_eq!(met.sni.as_deref(), Some("a.test"));
     }
+}
+
+#[test]
+fn aes_128_is_chosen_but_for_clients_that_would_rather_have_chacha() {
+    use CipherSuite as Suite;
+    let ca = TestCa::new();
+    let certificate = load(&ca.leaf(&["a.test"])).unwrap();
+    let chosen = |version: &'static SupportedProtocolVersion, order: [&str; 2]| {
+        let mut provider = CryptoProvider::clone(crypto());
+        let rank = |suite: &SupportedCipherSuite| {
+            let name = suite.suite().as_str().unwrap_or_default();
+            order.iter().position(|word| name.contains(word)).unwrap_or(order.len())
+        };
+        provider.cipher_suites.sort_by_key(rank);
+        let offered: Vec<Suite> = provider.cipher_suites.iter().map(SupportedCipherSuite::suite).collect();
+        let client = client_of(provider, &ca.pem, &[version]);
+        handshake(certificate.config_for(&offered), &client, "a.test").unwrap().suite
+    };
+    assert_eq!(chosen(&TLS13, ["AES_256", "AES_128"]), Suite::TLS13_AES_128_GCM_SHA256);
+    assert_eq!(chosen(&TLS13, ["CHACHA20", "AES_256"]), Suite::TLS13_CHACHA20_POLY1305_SHA256);
+    assert_eq!(chosen(&TLS12, ["AES_256", "CHACHA20"]), Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
+    assert_eq!(chosen(&TLS12, ["CHACHA20", "AES_128"]), Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256);
 }
 
 #[test]

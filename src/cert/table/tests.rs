@@ -65,6 +65,7 @@ fn of_equals_the_longer_valid_wins_then_the_earlier() {
         issuer: long.issuer.clone(),
         serial: long.serial.clone(),
         server_config: long.server_config.clone(),
+        yielding_config: long.yielding_config.clone(),
         ..*long
     });
     let table = CertTable::build(vec![twin, long], None);

@@ -51,7 +51,7 @@ async fn ten_thousand_idle_connections_beside_traffic() {
     let each = edge.memory().saturating_sub(memory) / u64::from(COUNT);
     assert!(edge.descriptors() >= COUNT as usize, "they are open");
     println!("{each} bytes of memory for each of {COUNT} idle connections");
-    assert!(each < 32 << 10, "{each} bytes for each");
+    assert!(each < 12 << 10, "{each} bytes for each");
     bystanders.noticed_nothing().await;
     drop(idle);
     back_to(&edge, descriptors).await;
