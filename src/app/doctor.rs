@@ -70,13 +70,14 @@ pub fn examine(path: &Path, state: &Path, served: &[String]) -> Findings {
     let checked = match config::load(path) {
         Ok(checked) => checked,
         Err(faults) => {
-            let said = format!("{}: {} faults", path.display(), faults.faults.len());
+            let said = format!("{}: {}", path.display(), counted(faults.faults.len(), "fault"));
             let mend = format!("`doorward check {}` shows each with its place", path.display());
             return Findings { findings: vec![Finding::fault("file", said, mend)] };
         }
     };
     let config = checked.config;
-    let said = format!("{}: {} routes, {} doors", path.display(), config.routes.len(), config.doors.len());
+    let (routes, doors) = (counted(config.routes.len(), "route"), counted(config.doors.len(), "door"));
+    let said = format!("{}: {routes}, {doors}", path.display());
     let mut findings = vec![Finding::good("file", said)];
     let service = service::of_file(path);
     findings.extend(rights::ports(&config, served));
@@ -130,6 +131,11 @@ impl Findings {
     }
 }
 
+/// `1 door`, `2 doors`.
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// What was found, and below it the mend, within 80 columns; nothing is cut.
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,8 +152,7 @@ impl fmt::Display for Findings {
         }
         let count = |health| self.findings.iter().filter(|finding| finding.health == health).count();
         let (faults, warnings) = (count(Health::Fault), count(Health::Warning));
-        let s = |number: usize| if number == 1 { "" } else { "s" };
-        writeln!(f, "{faults} fault{}, {warnings} warning{}", s(faults), s(warnings))
+        writeln!(f, "{}, {}", counted(faults, "fault"), counted(warnings, "warning"))
     }
 }
 

@@ -14,6 +14,7 @@ const NOT_HERE: u8 = 3;
 pub(super) fn run(words: RunWords) -> ExitCode {
     let RunWords { config, state, workers, user, follow } = words;
     telemetry::start_logging();
+    let is_named = config.is_some();
     let config = places::routes_file(config);
     let state = places::state_folder(state, &config);
     let mut called_with: Vec<OsString> = vec!["run".into(), "--config".into(), (&config).into()];
@@ -30,7 +31,9 @@ pub(super) fn run(words: RunWords) -> ExitCode {
             }
         };
     }
+    // A named file that is missing may come yet, as one that is faulty may be mended: a supervisor is to try again.
     if follow.is_none()
+        && !is_named
         && let Some(why) = places::missing_file(&config)
     {
         complain(why);

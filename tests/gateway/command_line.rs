@@ -312,6 +312,33 @@ async fn started_by_root_it_becomes_the_named_user_and_still_opens_low_ports() {
 }
 
 #[tokio::test]
+async fn the_exit_code_of_run_says_whether_another_try_is_worth_it() {
+    let folder = Folder::new();
+    let taken = Upstream::echoing().await;
+    let file = |door: &str| {
+        format!(
+            "allow = [\"anyone\"]\nlisten.main = {{ http = \"{door}\" }}\n[routes]\n\"*\" = \"http://127.0.0.1:1\"\n"
+        )
+    };
+    folder.replace("good.toml", file(&taken.address().to_string()));
+    folder.replace("faulty.toml", "nonsense");
+    let cases: [(&[&str], i32, &str); 4] = [
+        // What may be mended while a supervisor tries again.
+        (&["--config", "faulty.toml"], 1, "faulty.toml:1:"),
+        (&["--config", "not-there-yet.toml"], 1, "not-there-yet.toml"),
+        // What no other try will change.
+        (&["--confgi", "good.toml"], 2, "--config"),
+        // What the machine does not let it do.
+        (&["--config", "good.toml"], 3, "Address already in use"),
+    ];
+    for (words, code, why) in cases {
+        let said = doorward(folder.path(), &[&["run", "--state", "state"], words].concat()).await;
+        assert_eq!(said.code, code, "{words:?}: {}", said.said());
+        assert!(said.err.contains(why), "{words:?}: {}", said.said());
+    }
+}
+
+#[tokio::test]
 async fn doctor_names_what_is_wrong_here_each_with_its_mend() {
     let folder = Folder::new();
     let (shop, taken) = (Upstream::echoing().await, Upstream::echoing().await);

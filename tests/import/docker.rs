@@ -221,6 +221,21 @@ fn who_asked_for_a_limit_keeps_one() {
 }
 
 #[test]
+fn where_paths_of_a_name_admit_different_people_the_narrowest_counts() {
+    let folder = Folder::new();
+    let web = |name: &str, address: &str, more: &[(&str, &str)]| {
+        let all: Vec<(&str, &str)> = [("VIRTUAL_HOST", "app.home.test")].iter().chain(more).copied().collect();
+        container(name, "home-net", address, &all)
+    };
+    let open = web("web", "172.21.0.20", &[]);
+    for (word, allow) in [("internal", "allow = [\"internal\"]"), ("intern", "allow = []")] {
+        let admin = web("admin", "172.21.0.21", &[("VIRTUAL_PATH", "/admin/"), ("NETWORK_ACCESS", word)]);
+        let made = imported(&folder, &[proxy(&folder, &[]), open.clone(), admin]);
+        assert!(made.contains(allow) && made.contains("differed from path to path"), "{word}: {made}");
+    }
+}
+
+#[test]
 fn addresses_that_last_come_first_and_the_others_are_told() {
     let folder = Folder::new();
     let proxy = proxy(&folder, &[]);

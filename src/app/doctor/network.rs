@@ -134,7 +134,7 @@ async fn upstreams(config: &Config) -> Vec<Finding> {
     }
     faults.sort_by(|one, two| one.said.cmp(&two.said));
     if faults.is_empty() && !asked.is_empty() {
-        faults.push(Finding::good("upstreams", format!("all {} take connections", asked.len())));
+        faults.push(Finding::good("upstreams", format!("{} asked, all take connections", asked.len())));
     }
     faults
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::Finding;
 use super::holder::holder_of;
 use super::service::{CREDENTIALS, Service};
+use super::{Finding, counted};
 use crate::config::{CertSource, ChallengeSpec, Config, VerifySpec};
 use crate::serve::bind;
 
@@ -83,9 +83,8 @@ pub(super) fn files(config: &Config, routes: &Path, state: &Path, service: Optio
     findings.extend(folders.into_iter().filter_map(|folder| export(folder, service)));
     if findings.is_empty() {
         let of_whom = if service.is_some() { ", for the service's user too" } else { "" };
-        let count = secrets.len();
-        let s = if count == 1 { "" } else { "s" };
-        findings.push(Finding::good("rights", format!("{count} secret{s}, the state folder, exports{of_whom}")));
+        let secrets = counted(secrets.len(), "secret");
+        findings.push(Finding::good("rights", format!("{secrets}, the state folder, exports{of_whom}")));
     }
     findings
 }
