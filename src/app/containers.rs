@@ -38,6 +38,8 @@ pub fn first_look(path: &Path) -> Option<Arc<Inventory>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let roots = SystemRoots::load();
         let looked = runtime.block_on(async { tokio::time::timeout(FIRST_LOOK, look_once(&spec, &roots)).await });
+        // Whoever still asks for the engine's name in DNS is not waited for.
+        runtime.shutdown_background();
         looked.ok()?.ok()
     };
     std::thread::spawn(look).join().ok().flatten().map(Arc::new)

@@ -11,7 +11,7 @@ use super::Overlay;
 use super::containers::first_look;
 use crate::acme::CertFolder;
 use crate::cert::{CertTable, Certificate, LocalCa, SystemRoots, TlsFactory};
-use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Source, VerifySpec};
+use crate::config::{self, CertSource, ChallengeSpec, Checked, Config, Diagnostic, Faults, Origin, Source, VerifySpec};
 use crate::model::HostPattern;
 use crate::provider::docker::{Inventory, Translation, translate};
 use crate::snapshot::{Broken, Parts, Snapshot, broken_promises, compile};
@@ -88,6 +88,13 @@ fn is_of_file(config: &Config, broken: &Broken<'_>) -> bool {
         .any(|route| route.host.matches(host) || route.public.iter().any(|public| public.value.as_str() == host))
 }
 
+/// Whether a promise was broken for a name that a container has, or that nobody has and a container might.
+fn is_of_containers(snapshot: &Snapshot, config: &Config, broken: &Broken<'_>) -> bool {
+    let found = [false, true].map(|public| snapshot.routes.find(&broken.host, public));
+    let is_containers = found.iter().flatten().any(|found| matches!(found.route.origin, Origin::Container(_)));
+    is_containers || (config.docker.is_some() && !is_of_file(config, broken))
+}
+
 /// A promise about a name that only a container can have, before any container is known.
 fn not_tested_yet(broken: &Broken<'_>, source: &Source) -> Diagnostic {
     source.warning(
@@ -131,9 +138,13 @@ impl Workshop {
         let snapshot = self.compiled(&whole, certificates, previous, containers.is_some());
         let mut broken = Vec::new();
         for promise in broken_promises(&snapshot, &config.expects) {
-            match snapshot.awaits_containers && !is_of_file(&config, &promise) {
-                true => warnings.push(not_tested_yet(&promise, &source)),
-                false => broken.push(told_broken(&promise, &source)),
+            let is_kept_now =
+                |before: &Snapshot| broken_promises(before, std::slice::from_ref(promise.expect)).is_empty();
+            match is_of_containers(&snapshot, &config, &promise) {
+                true if snapshot.awaits_containers => warnings.push(not_tested_yet(&promise, &source)),
+                // What containers broke, or made it impossible to keep, is no reason to refuse the file.
+                true if !previous.is_some_and(is_kept_now) => notices.push(told_broken(&promise, &source).to_string()),
+                _ => broken.push(told_broken(&promise, &source)),
             }
         }
         if !broken.is_empty() {

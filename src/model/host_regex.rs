@@ -32,7 +32,7 @@ impl HostRegex {
         if text.is_empty() {
             return Err(HostError::Empty);
         }
-        if text.len() > LONGEST {
+        if text.len() > LONGEST || text.chars().any(char::is_control) {
             return Err(HostError::Regex);
         }
         let compiled = RegexBuilder::new(text)

@@ -18,6 +18,9 @@ pub enum PathPattern {
     Starts(Box<str>),
 }
 
+/// The longest location that a container may write. Bytes.
+const LONGEST: usize = 1024;
+
 /// How specific a match was; greater wins: more bytes, then exact before below.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PathMatch {
@@ -46,7 +49,8 @@ impl PathPattern {
             Some(rest) => (rest.trim_start(), true),
             None => (text, false),
         };
-        if !text.starts_with('/') || text.contains(['*', '?', '#', ' ']) || normalise(text) != text {
+        let is_odd = |c: char| matches!(c, '*' | '?' | '#') || c.is_whitespace() || c.is_control();
+        if !text.starts_with('/') || text.contains(is_odd) || text.len() > LONGEST || normalise(text) != text {
             return None;
         }
         Some(if is_exact { PathPattern::Exact(text.into()) } else { PathPattern::Starts(text.into()) })

@@ -11,5 +11,6 @@ mod home;
 mod inside;
 mod life;
 mod load;
+mod machines;
 mod podman;
 mod stand_in;

@@ -88,6 +88,11 @@ impl Engine {
         }
     }
 
+    /// The network namespace that it is in.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.at("dockerd.log")).unwrap_or_default()
     }

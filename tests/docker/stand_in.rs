@@ -21,15 +21,68 @@ struct Facts {
     containers: Vec<Value>,
     /// What is answered in place of the list.
     nonsense: Option<&'static str>,
+    /// What happens to questions whose path has these words in it.
+    faults: Vec<(String, Fault)>,
     asked: Vec<String>,
     /// An event, or nothing: the stream ends.
     events: broadcast::Sender<Option<String>>,
 }
 
+/// What an engine does that is not well.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// This status, with a message as engines have them.
+    Status(&'static str),
+    /// Half of what it promised, and the end of the connection.
+    Truncated,
+    /// Never an end, as fast as it is read.
+    Endless,
+    /// The head of an answer, and then nothing.
+    Stuck,
+    /// An event without its end, and the end of the connection.
+    HalfAnEvent,
+}
+
+impl Fault {
+    async fn happen(self, stream: &mut UnixStream) {
+        const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n[{\"Id\":\"";
+        let _ = match self {
+            Fault::Status(status) => {
+                let body = "{\"message\":\"layer \\u001b[2Jdoes not exist\"}";
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(head.as_bytes()).await
+            }
+            Fault::Truncated => stream.write_all(OK).await,
+            Fault::Endless => {
+                let _ = stream.write_all(OK).await;
+                while stream.write_all(&[b'a'; 65536]).await.is_ok() {}
+                Ok(())
+            }
+            Fault::Stuck => {
+                let _ = stream.write_all(OK).await;
+                // Until whoever asked has had enough.
+                stream.read_u8().await.map(|_| ())
+            }
+            Fault::HalfAnEvent => {
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                stream.write_all(format!("{head}9\r\n{{\"Type\":\"\r\n").as_bytes()).await
+            }
+        };
+    }
+}
+
 impl StandIn {
     fn start(gateway: &Gateway, version: Option<&'static str>) -> StandIn {
         let (events, _) = broadcast::channel(16);
-        let facts = Facts { version, forbidden: vec![], containers: vec![], nonsense: None, asked: vec![], events };
+        let facts = Facts {
+            version,
+            forbidden: vec![],
+            containers: vec![],
+            nonsense: None,
+            faults: vec![],
+            asked: vec![],
+            events,
+        };
         let engine = StandIn(Arc::new(Mutex::new(facts)));
         let listener = UnixListener::bind(gateway.folder().at("engine.sock")).unwrap();
         let serving = engine.clone();
@@ -71,6 +124,24 @@ impl StandIn {
         self.change(|facts| facts.containers.push(container));
     }
 
+    /// The engine's id of a container.
+    fn id(name: &str) -> String {
+        let id: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("{id:0<64}")
+    }
+
+    /// From now on, or for no longer.
+    fn suffer(&self, faults: &[(&str, Fault)]) {
+        let faults = faults.iter().map(|(words, fault)| ((*words).to_owned(), *fault)).collect();
+        self.change(|facts| facts.faults = faults);
+    }
+
+    /// Tells of a container.
+    fn tell(&self, name: &str) {
+        let event = json!({ "Type": "container", "Action": "start", "Actor": { "ID": StandIn::id(name) } });
+        let _ = self.change(|facts| facts.events.send(Some(event.to_string())));
+    }
+
     /// Ends the stream of events, once there is one.
     async fn end_events(&self) {
         eventually("events to be asked for", async || {
@@ -100,6 +171,15 @@ impl StandIn {
                 facts.asked.push(path.split('?').next().unwrap_or_default().to_owned());
                 facts.events.subscribe()
             });
+            let fault = self
+                .change(|facts| facts.faults.iter().find(|(words, _)| path.contains(words)).map(|(_, fault)| *fault));
+            if let Some(fault) = fault {
+                fault.happen(&mut stream).await;
+                if matches!(fault, Fault::Status(_)) {
+                    continue;
+                }
+                return;
+            }
             let (status, version, body) = self.answer(&path);
             if status == "200 OK" && path.contains("/events") {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
@@ -227,7 +307,7 @@ async fn an_answer_that_is_none_changes_nothing_and_is_told() {
     });
     engine.add("new", &new);
     serves(&gateway, "new").await;
-    gateway.logs("ffffffffffff cannot be read").await;
+    gateway.logs("bad (ffffffffffff) cannot be looked at: its answer cannot be read").await;
     serves(&gateway, "app").await;
 }
 
@@ -315,4 +395,146 @@ async fn a_container_may_ask_for_one_of_the_certificates_that_cover_its_name() {
     }
     gateway.logs("container errs: CERT_NAME has no effect: [cert.narrow] does not cover errs.home.test").await;
     gateway.logs("container strays: CERT_NAME is `nowhere`, and the file has no [cert.nowhere]").await;
+}
+
+#[tokio::test]
+async fn a_container_that_the_engine_cannot_tell_of_is_nobody_elses_loss() {
+    let (app, bad, new) =
+        (Upstream::answering("app").await, Upstream::answering("bad").await, Upstream::answering("new").await);
+    for (fault, why) in [
+        (Fault::Status("500 Internal Server Error"), "answered 500 Internal Server Error: layer  [2Jdoes not exist"),
+        (Fault::Truncated, "its answer cannot be read"),
+        (Fault::Endless, "its answer cannot be read"),
+    ] {
+        let (gateway, engine) = following(Some("1.41"), |engine| {
+            engine.add("app", &app);
+            engine.add("bad", &bad);
+            engine.suffer(&[(&StandIn::id("bad"), fault)]);
+        })
+        .await;
+        serves(&gateway, "app").await;
+        gateway.logs(&format!("bad (626164000000) cannot be looked at: {why}")).await;
+        gateway.logs("container bad: not-routed: the engine does not tell of it").await;
+        eventually("the engine to be followed", async || {
+            (gateway.metric("doorward_docker_connected").await == 1.0).then_some(())
+        })
+        .await;
+        // Others come while it is so.
+        engine.add("new", &new);
+        engine.tell("new");
+        serves(&gateway, "new").await;
+        // It is well again; and ill again: then it is served as it was last.
+        engine.suffer(&[]);
+        engine.tell("bad");
+        serves(&gateway, "bad").await;
+        engine.suffer(&[(&StandIn::id("bad"), fault)]);
+        engine.tell("bad");
+        gateway.logs("container bad: the engine does not tell of it now, and it is routed as it was last").await;
+        serves(&gateway, "bad").await;
+        serves(&gateway, "app").await;
+    }
+}
+
+#[ignore = "slow: an engine that is stuck is waited for"]
+#[tokio::test]
+async fn an_engine_that_is_stuck_with_one_container_serves_all_others() {
+    let (app, bad, new) =
+        (Upstream::answering("app").await, Upstream::answering("bad").await, Upstream::answering("new").await);
+    let (gateway, engine) = following(Some("1.41"), |engine| {
+        engine.add("bad", &bad);
+        engine.add("app", &app);
+        engine.suffer(&[(&StandIn::id("bad"), Fault::Stuck)]);
+    })
+    .await;
+    serves(&gateway, "app").await;
+    gateway.logs("cannot be looked at: no whole answer in time").await;
+    engine.add("new", &new);
+    engine.tell("bad");
+    engine.tell("new");
+    serves(&gateway, "new").await;
+}
+
+#[tokio::test]
+async fn a_list_that_never_ends_and_an_event_that_is_cut_change_nothing() {
+    let (app, new) = (Upstream::answering("app").await, Upstream::answering("new").await);
+    let (gateway, engine) = following(Some("1.41"), |engine| engine.add("app", &app)).await;
+    serves(&gateway, "app").await;
+    for fault in [Fault::Endless, Fault::Truncated] {
+        engine.suffer(&[("/containers/json", fault)]);
+        engine.end_events().await;
+        gateway.logs("the answer to /containers/json?all=1 cannot be read").await;
+        assert_eq!(gateway.get("app.home.test/").await.text(), "app", "what was known stays in force");
+        engine.suffer(&[]);
+        eventually("the engine to be found again", async || {
+            (gateway.metric("doorward_docker_connected").await == 1.0).then_some(())
+        })
+        .await;
+    }
+    engine.suffer(&[("/events", Fault::HalfAnEvent)]);
+    engine.end_events().await;
+    gateway.logs("the engine ended its stream of events").await;
+    serves(&gateway, "app").await;
+    engine.suffer(&[]);
+    engine.add("new", &new);
+    serves(&gateway, "new").await;
+}
+
+#[tokio::test]
+async fn a_socket_proxy_may_forbid_whatever_is_not_needed_in_its_own_words() {
+    let app = Upstream::answering("app").await;
+    for status in ["403 Forbidden", "404 Not Found", "405 Method Not Allowed"] {
+        let (gateway, engine) = following(Some("1.41"), |engine| {
+            engine.add("app", &app);
+            let forbidden = ["/_ping", "/events", "/networks"].map(|path| (path, Fault::Status(status)));
+            engine.suffer(&forbidden);
+        })
+        .await;
+        serves(&gateway, "app").await;
+        assert!(engine.has_been_asked("/containers/json"), "{status}: in the engine's own version");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_has_forgotten_our_version_is_asked_in_its_own() {
+    let app = Upstream::answering("app").await;
+    let (gateway, engine) = following(Some("2.3"), |engine| {
+        engine.add("app", &app);
+        engine.suffer(&[("/v1.51/", Fault::Status("400 Bad Request"))]);
+    })
+    .await;
+    serves(&gateway, "app").await;
+    assert!(engine.has_been_asked("/containers/json"));
+}
+
+#[tokio::test]
+async fn a_promise_that_containers_break_keeps_nobody_from_starting() {
+    let (app, kept) = (Upstream::answering("app").await, Upstream::answering("kept").await);
+    let mut gateway = Gateway::stopped();
+    let engine = StandIn::start(&gateway, Some("1.41"));
+    engine.add("app", &app);
+    let promise = |from: &str, name: &str, is: &str| {
+        format!("[[expect]]\nfrom = \"{from}\"\nurl = \"https://{name}.home.test/\"\nis = \"{is}\"\n")
+    };
+    let socket = gateway.folder().at("engine.sock").display().to_string();
+    let of_file = format!("[routes.kept]\nto = \"{}\"\n", kept.url("http"));
+    // `gone` is nobody's at present, and `app` admits the home.
+    let broken = promise("home", "gone", "denied") + &promise("home", "app", "denied");
+    gateway.write(file(&socket, &(of_file.clone() + &broken)));
+    gateway.start(&[]).await;
+    serves(&gateway, "app").await;
+    serves(&gateway, "kept").await;
+    gateway.logs("this promise is broken").await;
+    // What was broken before is no reason to refuse another change of the file.
+    gateway.write(file(&socket, &(of_file.clone() + &broken + "[routes.more]\nto = \"http://127.0.0.1:9\"\n")));
+    gateway.reload().await.accepted();
+    // A change of the file that breaks one is refused.
+    let kept_now = promise("guest", "app", "denied");
+    gateway.write(file(&socket, &(of_file.clone() + &kept_now)));
+    gateway.reload().await.accepted();
+    gateway.write(file(&socket, &(format!("allow = [\"anyone\"]\n{of_file}") + &kept_now)));
+    gateway.reload().await.refused("this promise is broken");
+    serves(&gateway, "app").await;
+    // And so is one of the file's own.
+    gateway.write(file(&socket, &(of_file + &promise("home", "kept", "denied"))));
+    gateway.reload().await.refused("this promise is broken");
 }

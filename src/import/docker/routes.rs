@@ -84,7 +84,7 @@ impl<'a> Routes<'a> {
         }
         self.remember_passing(&host, to.iter().chain(paths.iter().filter_map(forwarded)));
         notes.extend(schemes(spec.schemes));
-        let mut admission = self.admission(spec.allow.as_ref(), &claimers, &mut notes);
+        let mut admission = self.admission(narrowest(spec, &mut notes), &claimers, &mut notes);
         let beside = self.proxy.beside(&host, stem.as_deref());
         protect(beside, &mut admission, &mut paths, &mut notes);
         for one in &claimers {
@@ -222,6 +222,19 @@ impl<'a> Routes<'a> {
             self.passing.push(host.to_owned());
         }
     }
+}
+
+/// Who may enter all of a name: where its paths differ, whom the narrowest of them admits.
+fn narrowest<'s>(spec: &'s RouteSpec, notes: &mut Vec<Remark>) -> Option<&'s AllowSpec> {
+    let is_open = |allow: &&AllowSpec| allow.entries.iter().any(|entry| entry.value == AllowEntry::Anyone);
+    let said = || [&spec.allow].into_iter().chain(spec.paths.iter().map(|path| &path.allow)).flatten();
+    let narrow = said().filter(|allow| !is_open(allow)).min_by_key(|allow| allow.entries.len());
+    if narrow.is_some() && spec.paths.iter().any(|path| path.allow.is_some()) {
+        notes.push(Remark::new(
+            "NETWORK_ACCESS differed from path to path: here the narrowest counts for all of the name.",
+        ));
+    }
+    narrow
 }
 
 /// What the proxy's files add: closes, or gives paths.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::inventory::{Attachment, Container, Health, Network, NetworkMode, Published, State};
+use super::inventory::{Attachment, Container, Health, Network, NetworkMode, Published, State, Trouble};
 use super::vocabulary;
 
 /// One entry of `GET /containers/json`: enough to see whether a container has to be looked at again.
@@ -34,7 +34,22 @@ struct ListedNetworks {
     networks: BTreeMap<String, Option<RawAttachment>>,
 }
 
+/// Reads `GET /containers/json`. An entry that cannot be read is left out: it is nobody else's loss.
+///
+/// # Errors
+/// The whole is no list.
+pub fn list(bytes: &[u8]) -> Result<Vec<Listed>, serde_json::Error> {
+    let all: Vec<serde_json::Value> = serde_json::from_slice(bytes)?;
+    let is_id = |one: &Listed| (1..=128).contains(&one.id.len()) && one.id.bytes().all(|b| b.is_ascii_hexdigit());
+    Ok(all.into_iter().filter_map(|one| serde_json::from_value(one).ok()).filter(is_id).collect())
+}
+
 impl Listed {
+    /// Its name; empty where the list has none.
+    pub fn name(&self) -> String {
+        self.names.first().map(|name| fit(own_name(name))).unwrap_or_default()
+    }
+
     /// The same as long as nothing has changed that we look at. The time in `Status` is left out.
     pub fn print(&self) -> String {
         let health = self.status.rsplit_once('(').map_or("", |(_, health)| health);
@@ -232,10 +247,17 @@ pub fn container(bytes: &[u8]) -> Result<Container, serde_json::Error> {
 pub fn containers(bytes: &[u8]) -> Result<Vec<Container>, serde_json::Error> {
     let all: Vec<serde_json::Value> = serde_json::from_slice(bytes)?;
     let is_container = |value: &serde_json::Value| value.get("HostConfig").is_some();
-    all.into_iter()
-        .filter(is_container)
-        .map(|value| serde_json::from_value::<RawContainer>(value).map(Into::into))
-        .collect()
+    Ok(all.into_iter().filter(is_container).map(one_of_many).collect())
+}
+
+/// One that cannot be read is nobody else's loss.
+fn one_of_many(value: serde_json::Value) -> Container {
+    let text = |key: &str| value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let (id, name) = (text("Id"), text("Name"));
+    match serde_json::from_value::<RawContainer>(value) {
+        Ok(raw) => raw.into(),
+        Err(error) => Container::untold(&id, &fit(own_name(&name)), &error.to_string()),
+    }
 }
 
 /// Reads `GET /networks`, or the networks in what `docker inspect` prints.
@@ -245,8 +267,8 @@ pub fn containers(bytes: &[u8]) -> Result<Vec<Container>, serde_json::Error> {
 pub fn networks(bytes: &[u8]) -> Result<Vec<Network>, serde_json::Error> {
     let all: Vec<serde_json::Value> = serde_json::from_slice(bytes)?;
     let is_network = |value: &serde_json::Value| value.get("Driver").is_some() && value.get("HostConfig").is_none();
-    let raw = all.into_iter().filter(is_network).map(serde_json::from_value::<RawNetwork>);
-    let mut networks = raw.map(|raw| raw.map(Network::from)).collect::<Result<Vec<_>, _>>()?;
+    let raw = all.into_iter().filter(is_network).filter_map(|one| serde_json::from_value::<RawNetwork>(one).ok());
+    let mut networks: Vec<Network> = raw.map(Network::from).collect();
     networks.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(networks)
 }
@@ -257,7 +279,7 @@ impl From<RawNetwork> for Network {
         // Written with its prefix length by some engines.
         let gateway = |subnet: &RawSubnet| subnet.gateway.split('/').next().and_then(|a| a.parse().ok());
         let gateways = ipam.config.iter().filter_map(gateway).collect();
-        Network { name: name.into(), id: id.into(), driver: driver.into(), is_internal: internal, gateways }
+        Network { name: fit(&name).into(), id: id.into(), driver: driver.into(), is_internal: internal, gateways }
     }
 }
 
@@ -273,17 +295,20 @@ impl From<RawContainer> for Container {
         exposed.sort_unstable();
         let mut networks: Vec<Attachment> = networks.into_iter().map(attachment).collect();
         networks.sort_by(|a, b| a.network.cmp(&b.network));
+        let Said { settings, remarks, trouble } = said(&config);
         Container {
-            name: own_name(&name).into(),
+            name: fit(own_name(&name)).into(),
             id: id.into(),
             created: created.into(),
             state,
             since,
-            settings: settings(&config),
+            settings,
             network_mode: network_mode(&host_config.network_mode),
             networks,
             exposed,
             published: published(&ports),
+            remarks,
+            trouble,
         }
     }
 }
@@ -314,7 +339,7 @@ fn read_state(raw: &RawState) -> (State, Option<i64>) {
         "paused" => (State::Paused, None),
         other => {
             let word = if other.is_empty() { "stopped" } else { other };
-            (State::Stopped(word.into()), after_1970(&raw.finished_at))
+            (State::Stopped(fit(word).into()), after_1970(&raw.finished_at))
         }
     }
 }
@@ -345,7 +370,7 @@ fn published(ports: &HashMap<String, Option<Vec<RawBinding>>>) -> Vec<Published>
 }
 
 fn attachment((network, raw): (String, Option<RawAttachment>)) -> Attachment {
-    let network = network.into();
+    let network = fit(&network).into();
     match raw {
         Some(RawAttachment { network_id, ip_address, global_ipv6_address, ipam_config }) => Attachment {
             network,
@@ -367,17 +392,54 @@ fn network_mode(text: &str) -> NetworkMode {
     }
 }
 
+/// A name of the engine's, fit for one line of a message.
+fn fit(name: &str) -> String {
+    vocabulary::cut(name)
+}
+
+/// What a container says in its variables and labels.
+#[derive(Default)]
+struct Said {
+    settings: BTreeMap<String, String>,
+    remarks: Vec<String>,
+    trouble: Option<Trouble>,
+}
+
 /// Variables and labels that some vocabulary knows; everything else is nobody's business here.
-fn settings(config: &RawConfig) -> BTreeMap<String, String> {
+fn said(config: &RawConfig) -> Said {
+    let mut said = Said::default();
+    let mut too_much = |why: String| said.trouble = Some(Trouble::Unusable(why.into()));
     let labels = config.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let variables = config.env.iter().filter_map(|variable| variable.split_once('='));
-    let known = labels.chain(variables).filter(|(name, value)| vocabulary::knows(name) && value.len() <= LONGEST);
     // Variables come last: they replace labels of the same name.
-    known.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    for (name, value) in labels.chain(variables).filter(|(name, _)| vocabulary::knows(name)) {
+        if value.len() > LONGEST {
+            // What it would have narrowed is not known: nothing of it is used.
+            too_much(format!("{} is longer than {} KiB", vocabulary::cut(name), LONGEST / 1024));
+            continue;
+        }
+        let label = said.settings.insert(name.to_owned(), value.to_owned());
+        if label.is_some_and(|label| label != value) {
+            said.remarks.push(format!(
+                "{} is a variable and a label, and they differ: the variable counts",
+                vocabulary::cut(name)
+            ));
+        }
+    }
+    if said.settings.len() > MOST_SETTINGS {
+        too_much(format!(
+            "it has {} labels and variables about routes; {MOST_SETTINGS} are the most",
+            said.settings.len()
+        ));
+    }
+    said
 }
 
 /// The longest setting that is read, in bytes.
 const LONGEST: usize = 64 * 1024;
+
+/// How many labels and variables about routes one container may have.
+const MOST_SETTINGS: usize = 200;
 
 #[cfg(test)]
 mod tests;

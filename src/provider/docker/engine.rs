@@ -61,7 +61,7 @@ pub enum DockerError {
         hint: &'static str,
     },
     /// Too slow.
-    #[error("{place}: no answer within {} s", WHOLE.as_secs())]
+    #[error("{place}: no whole answer in time (the engine is stuck, or under much load)")]
     Timeout {
         /// The socket.
         place: String,
@@ -106,7 +106,23 @@ impl DockerError {
 
     /// Whether somebody in between does not let us ask this (a socket proxy).
     pub fn is_forbidden(&self) -> bool {
-        matches!(self, DockerError::Refused { status, .. } if *status == StatusCode::FORBIDDEN)
+        matches!(self, DockerError::Refused { status, .. } if matches!(status.as_u16(), 401 | 403 | 404 | 405))
+    }
+
+    /// What happened, without where.
+    pub fn reason(&self) -> String {
+        match self {
+            DockerError::Unreachable { cause, .. } => cause.to_string(),
+            DockerError::Timeout { .. } => "no whole answer in time".to_owned(),
+            DockerError::Refused { status, said, .. } => format!("answered {status}{said}"),
+            DockerError::Unreadable { why, .. } => format!("its answer cannot be read: {why}"),
+            DockerError::Tls { why, .. } => why.clone(),
+        }
+    }
+
+    /// Whether the engine answered, or let us wait, but cannot be said to be away: another question may fare better.
+    pub fn is_about_one_answer(&self) -> bool {
+        matches!(self, DockerError::Timeout { .. } | DockerError::Refused { .. } | DockerError::Unreadable { .. })
     }
 }
 
@@ -150,26 +166,19 @@ impl Engine {
 
     /// Opens a connection and agrees on a version of the API.
     pub async fn open(&self) -> Result<Session<'_>, DockerError> {
-        let mut session = self.connect().await?;
-        let answer = session.ask_for("/_ping").await?;
-        let said = answer.headers().get("Api-Version").and_then(|version| version.to_str().ok()?.split_once('.'));
-        let version = said.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-        session.prefix = version.map_or(String::new(), |version: (u32, u32)| {
-            let (major, minor) = version.min(KNOWN_VERSION);
-            format!("/v{major}.{minor}")
+        let opened = timeout(WHOLE, async {
+            let mut session = self.connect().await?;
+            session.agree().await?;
+            Ok(session)
         });
-        session.collect(answer, "/_ping").await?;
-        Ok(session)
+        opened.await.unwrap_or_else(|_| Err(self.too_slow()))
+    }
+
+    fn too_slow(&self) -> DockerError {
+        DockerError::Timeout { place: self.place.clone() }
     }
 
     async fn connect(&self) -> Result<Session<'_>, DockerError> {
-        match timeout(WHOLE, self.connect_to_way()).await {
-            Ok(opened) => opened,
-            Err(_) => Err(DockerError::Timeout { place: self.place.clone() }),
-        }
-    }
-
-    async fn connect_to_way(&self) -> Result<Session<'_>, DockerError> {
         let (stream, host, peer) = match &self.way {
             Way::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|cause| self.unreachable(cause))?;
@@ -241,28 +250,67 @@ pub struct Session<'a> {
     pub remote: Option<IpAddr>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// Agrees on a version of the API, the engine's own or the newest that is known here.
+    async fn agree(&mut self) -> Result<(), DockerError> {
+        const PING: &str = "/_ping";
+        let answer = self.ask_for(PING).await?;
+        let said = answer.headers().get("Api-Version").and_then(|version| version.to_str().ok()?.split_once('.'));
+        let version = said.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        match self.collect(answer, PING).await {
+            // Somebody in between does not let us ask this: whatever the engine speaks is read.
+            Err(error) if !error.is_forbidden() => return Err(error),
+            _ => {}
+        }
+        let Some(version): Option<(u32, u32)> = version else { return Ok(()) };
+        let (major, minor) = version.min(KNOWN_VERSION);
+        self.prefix = format!("/v{major}.{minor}");
+        if version > KNOWN_VERSION {
+            // An engine of a day when ours is forgotten says so; then its own is read.
+            let answer = self.ask_for(PING).await?;
+            match self.collect(answer, PING).await {
+                Err(DockerError::Refused { status, .. }) if status == StatusCode::BAD_REQUEST => self.prefix.clear(),
+                Err(error) if !error.is_forbidden() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a connection of its own: an answer that was not read to its end would stand in the way of the next.
+    pub async fn renew(&mut self) -> Result<(), DockerError> {
+        *self = self.engine.open().await?;
+        Ok(())
+    }
+
     /// One question; the whole answer.
     pub async fn ask(&mut self, path: &str) -> Result<Bytes, DockerError> {
-        let place = self.engine.place.clone();
+        self.ask_within(path, WHOLE).await
+    }
+
+    /// The same with a patience of its own.
+    pub async fn ask_within(&mut self, path: &str, patience: Duration) -> Result<Bytes, DockerError> {
+        let engine: &'a Engine = self.engine;
         let whole = async {
             let answer = self.ask_for(path).await?;
             self.collect(answer, path).await
         };
-        timeout(WHOLE, whole).await.unwrap_or(Err(DockerError::Timeout { place }))
+        timeout(patience, whole).await.unwrap_or_else(|_| Err(engine.too_slow()))
     }
 
     /// Turns the connection into a stream of events.
     pub async fn events(mut self) -> Result<Events, DockerError> {
         let path = format!("/events?filters={}", percent_encoded(EVENTS));
-        let answer = timeout(WHOLE, self.ask_for(&path)).await;
-        let answer = answer.unwrap_or(Err(DockerError::Timeout { place: self.engine.place.clone() }))?;
-        if !answer.status().is_success() {
-            return Err(self.refused(answer, "/events").await);
-        }
+        let engine: &'a Engine = self.engine;
+        let asked = timeout(WHOLE, async {
+            let answer = self.ask_for(&path).await?;
+            if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer, "/events").await) }
+        });
+        let answer = asked.await.unwrap_or_else(|_| Err(engine.too_slow()))?;
         Ok(Events { _sender: self.sender, body: answer.into_body(), rest: BytesMut::new() })
     }
 
+    /// The callers bound the time.
     async fn ask_for(&mut self, path: &str) -> Result<http::Response<Incoming>, DockerError> {
         let engine = self.engine;
         self.sender.ready().await.map_err(|error| engine.broken(path, &error))?;
@@ -271,10 +319,7 @@ impl Session<'_> {
             .header(USER_AGENT, concat!("doorward/", env!("CARGO_PKG_VERSION")))
             .body(Empty::new())
             .map_err(|error| engine.broken(path, &error))?;
-        let answer = self.sender.send_request(request);
-        let answer = timeout(WHOLE, answer).await;
-        let answer = answer.map_err(|_| DockerError::Timeout { place: engine.place.clone() })?;
-        answer.map_err(|error| engine.broken(path, &error))
+        self.sender.send_request(request).await.map_err(|error| engine.broken(path, &error))
     }
 
     async fn collect(&self, answer: http::Response<Incoming>, path: &str) -> Result<Bytes, DockerError> {

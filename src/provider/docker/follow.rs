@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::answers::{self, Listed};
+use super::answers;
 use super::engine::{DockerError, Engine, Session};
-use super::inventory::{Attachment, Container, Inventory, Network, State};
+use super::inventory::{Attachment, Container, Inventory, Network, State, Trouble};
 use super::surroundings::Surroundings;
 use super::{labels, vocabulary};
 use crate::cert::SystemRoots;
@@ -28,6 +28,12 @@ const LOOK_AROUND: Duration = Duration::from_secs(30);
 
 /// The same where nobody lets us have events.
 const LOOK_AROUND_BLIND: Duration = Duration::from_secs(3);
+
+/// The answer about one container. Engines have locks for each: one that is stuck keeps nobody else waiting for long.
+const ONE: Duration = Duration::from_secs(5);
+
+/// The same for one that the engine did not tell of before.
+const ONE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two tries to reach the engine: doubles from the first to the last.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -178,6 +184,8 @@ struct Seen {
     containers: BTreeMap<String, Arc<Container>>,
     /// What the list said of each when it was looked at.
     prints: BTreeMap<String, String>,
+    /// Those that the engine could not tell of when it was asked last, and why. They are asked for at every look around.
+    untold: BTreeMap<String, String>,
     removed: Vec<(i64, Arc<Container>)>,
     networks: Vec<Network>,
     surroundings: Surroundings,
@@ -189,7 +197,8 @@ impl Seen {
     async fn look_around(&mut self, session: &mut Session<'_>) -> Result<(), DockerError> {
         const LIST: &str = "/containers/json?all=1";
         let answer = session.ask(LIST).await?;
-        let listed: Vec<Listed> = serde_json::from_slice(&answer).map_err(|error| session.unreadable(LIST, &error))?;
+        let listed = answers::list(&answer).map_err(|error| session.unreadable(LIST, &error))?;
+        let names: BTreeMap<String, String> = listed.iter().map(|one| (one.id.clone(), one.name())).collect();
         self.remote = session.remote;
         self.look_at_networks(session).await?;
         let mut prints: BTreeMap<String, String> = listed.iter().map(|one| (one.id.clone(), one.print())).collect();
@@ -197,17 +206,18 @@ impl Seen {
         gone.iter().for_each(|id| self.remove(id));
         let changed: Vec<String> =
             prints.iter().filter(|(id, print)| self.prints.get(*id) != Some(print)).map(|(id, _)| id.clone()).collect();
-        for id in changed {
-            self.inspect(session, &id).await?;
+        for id in self.trouble_last(changed) {
+            self.inspect(session, &id, names.get(&id).map_or("", String::as_str)).await?;
         }
-        std::mem::swap(&mut self.prints, &mut prints);
+        prints.retain(|id, _| !self.untold.contains_key(id));
+        self.prints = prints;
         Ok(())
     }
 
     /// Looks at containers that events named.
     async fn look_at(&mut self, session: &mut Session<'_>, dirty: BTreeSet<String>) -> Result<(), DockerError> {
-        for id in dirty {
-            self.inspect(session, &id).await?;
+        for id in self.trouble_last(dirty) {
+            self.inspect(session, &id, "").await?;
             // What the list will say of it is not known.
             self.prints.remove(&id);
         }
@@ -234,30 +244,64 @@ impl Seen {
         Ok(())
     }
 
-    async fn inspect(&mut self, session: &mut Session<'_>, id: &str) -> Result<(), DockerError> {
-        if !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+    /// Those that the engine was stuck with come after all others.
+    fn trouble_last(&self, ids: impl IntoIterator<Item = String>) -> Vec<String> {
+        let (stuck, well): (Vec<String>, Vec<String>) = ids.into_iter().partition(|id| self.untold.contains_key(id));
+        well.into_iter().chain(stuck).collect()
+    }
+
+    /// Looks at one. What is wrong with it alone is nobody else's loss.
+    async fn inspect(&mut self, session: &mut Session<'_>, id: &str, name: &str) -> Result<(), DockerError> {
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(());
         }
-        match session.ask(&format!("/containers/{id}/json")).await {
+        let patience = if self.untold.contains_key(id) { ONE_AGAIN } else { ONE };
+        match session.ask_within(&format!("/containers/{id}/json"), patience).await {
             Ok(answer) => match answers::container(&answer) {
                 Ok(container) => {
+                    self.untold.remove(id);
                     self.removed.retain(|(_, known)| known.name != container.name);
                     self.containers.insert(id.to_owned(), Arc::new(container));
                 }
-                // One that cannot be read is nobody else's loss.
-                Err(error) => tracing::warn!("containers: {} cannot be read: {error}", &id[..id.len().min(12)]),
+                Err(error) => self.not_told(id, name, &format!("its answer cannot be read: {error}")),
             },
             Err(error) if error.is_not_found() => self.remove(id),
+            Err(error) if error.is_about_one_answer() => {
+                self.not_told(id, name, &error.reason());
+                // An engine that is gone altogether shows here.
+                session.renew().await?;
+            }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
+    /// What was known of a container stays, with a word on it; one that was not known is there, and no more.
+    fn not_told(&mut self, id: &str, name: &str, why: &str) {
+        let short = &id[..id.len().min(12)];
+        let why = vocabulary::cut(why);
+        let container = match self.containers.get(id).filter(|known| !known.created.is_empty()) {
+            Some(known) => {
+                let stale = || Trouble::Stale(why.as_str().into());
+                let worse = known.trouble.clone().filter(|trouble| matches!(trouble, Trouble::Unusable(_)));
+                Container { trouble: Some(worse.unwrap_or_else(stale)), ..(**known).clone() }
+            }
+            None => Container::untold(id, if name.is_empty() { short } else { name }, &why),
+        };
+        if self.untold.get(id) != Some(&why) {
+            tracing::warn!("containers: {} ({short}) cannot be looked at: {why}", container.name);
+        }
+        self.containers.insert(id.to_owned(), Arc::new(container));
+        self.untold.insert(id.to_owned(), why);
+    }
+
     /// Forgets a container; one that asked for something is remembered for a while.
     fn remove(&mut self, id: &str) {
         self.prints.remove(id);
+        self.untold.remove(id);
         let Some(container) = self.containers.remove(id) else { return };
-        let asks = vocabulary::is_spoken_by(&container) || labels::is_spoken_by(&container);
+        let is_usable = !matches!(container.trouble, Some(Trouble::Unusable(_)));
+        let asks = is_usable && (vocabulary::is_spoken_by(&container) || labels::is_spoken_by(&container));
         let is_replaced = self.containers.values().any(|other| other.name == container.name);
         if asks && !is_replaced {
             let now = now();

@@ -47,6 +47,19 @@ pub struct Container {
     pub exposed: Vec<u16>,
     /// TCP ports that the engine publishes on its host, sorted.
     pub published: Vec<Published>,
+    /// What was noticed when it was read, and somebody should know.
+    pub remarks: Vec<String>,
+    /// What keeps us from knowing it as it is.
+    pub trouble: Option<Trouble>,
+}
+
+/// What keeps us from knowing a container as it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// The engine could not tell of it when it was asked last, for this reason: everything is as it was before.
+    Stale(Box<str>),
+    /// What it says cannot be used at all: it gets no route.
+    Unusable(Box<str>),
 }
 
 /// What a container is doing.
@@ -130,6 +143,24 @@ pub struct Network {
 }
 
 impl Container {
+    /// One of which nothing is known but that it is there.
+    pub fn untold(id: &str, name: &str, why: &str) -> Container {
+        Container {
+            id: id.into(),
+            name: name.into(),
+            created: "".into(),
+            state: State::Stopped("unknown".into()),
+            since: None,
+            settings: BTreeMap::new(),
+            network_mode: NetworkMode::Nothing,
+            networks: Vec::new(),
+            exposed: Vec::new(),
+            published: Vec::new(),
+            remarks: Vec::new(),
+            trouble: Some(Trouble::Unusable(format!("the engine does not tell of it: {why}").into())),
+        }
+    }
+
     /// The value of a setting, trimmed; empty is as good as absent.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())

@@ -3,7 +3,7 @@
 
 use serde_yaml_ng::{Mapping, Value};
 
-use super::vocabulary::{cut, place, read_hosts, read_port, read_proto};
+use super::vocabulary::{cut, left_out, place, read_hosts, read_port, read_proto};
 use super::wishes::{Place, Proto, Site};
 
 const WORD: &str = "VIRTUAL_HOST_MULTIPORTS";
@@ -26,17 +26,25 @@ pub fn read(text: &str, notes: &mut Vec<String>) -> Result<Vec<Site>, String> {
     let Value::Mapping(hosts) = parsed else {
         return Err(format!("{WORD} is no mapping of names to paths"));
     };
-    let mut sites: Vec<Site> = Vec::new();
+    let (mut sites, mut wrong): (Vec<Site>, Vec<String>) = (Vec::new(), Vec::new());
     for (name, paths) in &hosts {
         let Some(name) = name.as_str() else { return Err(format!("{WORD} has a name that is no text")) };
         let places = places(name, paths, notes)?;
-        for host in read_hosts(WORD, name.trim())? {
+        let hosts = match read_hosts(WORD, name.trim()) {
+            Ok(hosts) => hosts,
+            Err(why) => {
+                wrong.push(why);
+                continue;
+            }
+        };
+        for host in hosts {
             match sites.iter_mut().find(|site| site.host == host) {
                 Some(site) => site.places.extend(places.iter().cloned()),
                 None => sites.push(Site { host, places: places.clone() }),
             }
         }
     }
+    left_out(wrong, sites.is_empty(), notes)?;
     Ok(sites)
 }
 

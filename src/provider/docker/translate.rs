@@ -10,7 +10,7 @@ mod sites;
 use std::sync::Arc;
 
 use super::address::{Reached, choose, default_port};
-use super::inventory::{Container, Health, Inventory, State};
+use super::inventory::{Container, Health, Inventory, State, Trouble};
 use super::labels;
 use super::verdict::{Kind, Lead, Verdict};
 use super::vocabulary;
@@ -52,7 +52,11 @@ pub fn translate(config: &Config, inventory: &Inventory) -> Translation {
         match wishes_of(container, docker, config) {
             None => {}
             Some(Ok(wishes)) => {
-                verdicts[index].notes.clone_from(&wishes.notes);
+                let notes = &mut verdicts[index].notes;
+                notes.extend(container.remarks.iter().chain(&wishes.notes).cloned());
+                if let Some(Trouble::Stale(why)) = &container.trouble {
+                    notes.push(format!("the engine does not tell of it now, and it is routed as it was last: {why}"));
+                }
                 asking.push(Asking { index, container, wishes, readiness: readiness(container, docker) });
             }
             Some(Err(why)) => {
@@ -67,13 +71,25 @@ pub fn translate(config: &Config, inventory: &Inventory) -> Translation {
     for one in &asking {
         settle(one, &mut verdicts[one.index]);
     }
+    verdicts.retain(|verdict| !is_over(verdict, inventory));
+    verdicts.iter_mut().for_each(Verdict::tidy);
     Translation { routes, verdicts }
+}
+
+/// A container that was removed, and whose names are all somebody else's by now.
+fn is_over(verdict: &Verdict, inventory: &Inventory) -> bool {
+    let removed = |one: &&Arc<Container>| one.state == State::Removed && one.id.starts_with(&verdict.id);
+    verdict.leads.is_empty()
+        && inventory.containers.iter().any(|one| removed(&one) && one.name.as_ref() == verdict.container)
 }
 
 /// What a container asks for, in the first vocabulary that it speaks; `None` if it asks for nothing.
 fn wishes_of(container: &Container, docker: &DockerSpec, config: &Config) -> Option<Result<Wishes, String>> {
     let speaks = |language: &str| docker.speak.iter().any(|spoken| spoken.value == language);
     let domain = config.domain.as_ref().map(|domain| &domain.value);
+    if let Some(Trouble::Unusable(why)) = &container.trouble {
+        return Some(Err(why.to_string()));
+    }
     if speaks("doorward") && labels::is_spoken_by(container) {
         return Some(labels::read(container, domain).and_then(|wishes| allow::check(wishes, config)));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::vocabulary::in_one_line;
 use crate::model::show_duration;
 
 /// What became of a container.
@@ -74,7 +75,28 @@ pub struct Verdict {
     pub notes: Vec<String>,
 }
 
+/// How many notes one container may have; what goes beyond is a number.
+const MOST_NOTES: usize = 20;
+
+/// The longest sentence about a container, in characters.
+const LONGEST: usize = 400;
+
+/// How many of its names one line of the log has.
+const MOST_NAMES_IN_A_LINE: usize = 20;
+
 impl Verdict {
+    /// Fit to be shown, logged and sent: containers wrote half of it, and may have meant harm.
+    pub(super) fn tidy(&mut self) {
+        let surplus = self.notes.len().saturating_sub(MOST_NOTES);
+        self.notes.truncate(MOST_NOTES);
+        if surplus > 0 {
+            self.notes.push(format!("and {surplus} more of the kind"));
+        }
+        for text in self.notes.iter_mut().chain([&mut self.why]) {
+            *text = in_one_line(text, LONGEST);
+        }
+    }
+
     /// Whether there is nothing to tell about a container: it asks for nothing.
     pub fn is_silent(&self) -> bool {
         self.verdict == Kind::Unlabelled
@@ -94,7 +116,10 @@ impl Verdict {
             .into_iter()
             .map(|(names, to)| {
                 let to = to.map_or(String::new(), |to| format!(" -> {to}"));
-                format!("{}{to}", names.join(", "))
+                let more = names.len().saturating_sub(MOST_NAMES_IN_A_LINE);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let names = &names[..names.len().min(MOST_NAMES_IN_A_LINE)];
+                format!("{}{more}{to}", names.join(", "))
             })
             .collect();
         let parts = [leads.join("; "), self.why.clone()];

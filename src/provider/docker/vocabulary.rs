@@ -1,14 +1,16 @@
 //! nginx-proxy's words, read as nginx-proxy reads them, and what to write instead where one is not carried.
 //! Refuses nothing in silence: a word without effect here is a note that says why.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::address::default_port;
 use super::inventory::Container;
 use super::multiports;
 use super::wishes::{Admitted, Place, Proto, Site, Terms, Wishes};
 use crate::config::{Balance, Schemes};
-use crate::model::{HostPattern, PathPattern};
+use crate::model::{HostError, HostPattern, PathPattern};
 
 /// What nginx-proxy puts before its labels.
 const PREFIX: &str = "com.github.nginx-proxy.nginx-proxy.";
@@ -89,7 +91,10 @@ const LOADBALANCE: &str = "com.github.nginx-proxy.nginx-proxy.loadbalance";
 const CLIENT_CERTIFICATES: &str = "com.github.nginx-proxy.nginx-proxy.ssl_verify_client";
 
 /// What `VIRTUAL_HOST` may lead to in the worst case: more names than this are a mistake.
-const MOST_SITES: usize = 200;
+const MOST_SITES: usize = 1000;
+
+/// The same for paths, of all names together.
+const MOST_PLACES: usize = 2000;
 
 /// Private addresses: whom `NETWORK_ACCESS=internal` means.
 const INTERNAL: [&str; 6] = ["127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16", "172.16.0.0/12", "::1/128", "fc00::/7"];
@@ -129,9 +134,32 @@ pub fn read(container: &Container) -> Result<Wishes, String> {
         return Err("VIRTUAL_HOST has no name in it".to_owned());
     }
     if sites.len() > MOST_SITES {
-        return Err(format!("it asks for {} names; at most {MOST_SITES} are taken", sites.len()));
+        return Err(format!("it asks for {} names; {MOST_SITES} are the most for one container", sites.len()));
     }
+    let places: usize = sites.iter().map(|site| site.places.len()).sum();
+    if places > MOST_PLACES {
+        return Err(format!("it asks for {places} paths; {MOST_PLACES} are the most for one container"));
+    }
+    notes.extend(port_by_default(container, &sites));
     Ok(Wishes { sites, terms, notes })
+}
+
+/// Where no port is written, and the one that is taken is a guess.
+fn port_by_default(container: &Container, sites: &[Site]) -> Option<String> {
+    let places = || sites.iter().flat_map(|site| &site.places).filter(|place| place.port.is_none());
+    let taken = default_port(container);
+    let is_secure = |place: &Place| matches!(place.proto, Proto::Https | Proto::Grpcs);
+    if taken == 80 && places().any(is_secure) {
+        return Some("no port is written, and TLS goes to port 80: write VIRTUAL_PORT".to_owned());
+    }
+    let is_guess = container.exposed.len() > 1 && !container.exposed.contains(&taken);
+    let exposed = || container.exposed.iter().take(5).map(u16::to_string).collect::<Vec<_>>().join(", ");
+    (is_guess && places().next().is_some()).then(|| {
+        format!(
+            "no port is written, and it exposes several ({}), not {taken}, which is taken: write VIRTUAL_PORT",
+            exposed()
+        )
+    })
 }
 
 /// A note on a word that looks like one of nginx-proxy's and is none: a misspelt one, or one of a newer version.
@@ -155,14 +183,28 @@ fn plain_sites(container: &Container, notes: &mut Vec<String>) -> Result<Vec<Sit
     let place = place(container.setting("VIRTUAL_PATH"), container.setting("VIRTUAL_DEST"), port, proto, notes)?;
     let mut sites: Vec<Site> = Vec::new();
     let written = container.setting("VIRTUAL_HOST").unwrap_or_default();
+    let mut wrong: Vec<String> = Vec::new();
+    let mut taken: HashSet<HostPattern> = HashSet::new();
     for name in written.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        for host in read_hosts("VIRTUAL_HOST", name)? {
-            if sites.iter().all(|site| site.host != host) {
-                sites.push(Site { host, places: vec![place.clone()] });
+        match read_hosts("VIRTUAL_HOST", name) {
+            Ok(hosts) => {
+                let new = hosts.into_iter().filter(|host| taken.insert(host.clone()));
+                sites.extend(new.map(|host| Site { host, places: vec![place.clone()] }));
             }
+            Err(why) => wrong.push(why),
         }
     }
+    left_out(wrong, sites.is_empty(), notes)?;
     Ok(sites)
+}
+
+/// Names that are none cost the container those names; where there is no other, they are why it is not routed.
+pub(super) fn left_out(wrong: Vec<String>, is_all: bool, notes: &mut Vec<String>) -> Result<(), String> {
+    if is_all && let Some(first) = wrong.first() {
+        return Err(first.clone());
+    }
+    notes.extend(wrong);
+    Ok(())
 }
 
 /// One path as `VIRTUAL_PATH`, `VIRTUAL_DEST` and their like describe it.
@@ -175,6 +217,7 @@ pub(super) fn place(
 ) -> Result<Place, String> {
     let written = path.unwrap_or("/");
     let pattern = PathPattern::parse_as_nginx(written).ok_or_else(|| {
+        let written = cut(written);
         format!("the path `{written}` is not carried: it is `/path` or `= /path`, without regular expressions")
     })?;
     let replace = dest.map(|dest| read_dest(dest, notes)).transpose()?;
@@ -185,10 +228,11 @@ pub(super) fn place(
 fn read_dest(dest: &str, notes: &mut Vec<String>) -> Result<Arc<str>, String> {
     let is_sent_as_it_is = dest.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&b));
     if !dest.starts_with('/') || !is_sent_as_it_is || crate::model::normalise(dest) != dest {
+        let dest = cut(dest);
         return Err(format!("the destination `{dest}` is not carried: it is a path, without query, `.` and `..`"));
     }
     if dest.contains('$') {
-        notes.push(format!("`{dest}` is sent as it is: there are no variables"));
+        notes.push(format!("`{}` is sent as it is: there are no variables", cut(dest)));
     }
     Ok(dest.into())
 }
@@ -196,11 +240,30 @@ fn read_dest(dest: &str, notes: &mut Vec<String>) -> Result<Arc<str>, String> {
 /// A name as nginx's `server_name` has it; `.name` stands for the name and everything below it.
 pub(super) fn read_hosts(word: &str, name: &str) -> Result<Vec<HostPattern>, String> {
     let read = |text: &str| {
-        HostPattern::parse_as_nginx(text).map_err(|wrong| format!("`{}` in {word} is no name: {wrong}", cut(name)))
+        HostPattern::parse_as_nginx(text).map_err(|wrong| {
+            let hint = hint(name, wrong);
+            format!("`{}` in {word} is no name: {wrong}{hint}", cut(name))
+        })
     };
     match name.strip_prefix('.') {
         Some(rest) => Ok(vec![read(rest)?, read(&format!("*.{rest}"))?]),
         None => Ok(vec![read(name)?]),
+    }
+}
+
+/// What somebody meant who wrote a name that is none.
+fn hint(name: &str, wrong: HostError) -> &'static str {
+    if wrong != HostError::Character {
+        return "";
+    }
+    match name {
+        name if name.contains("://") => "; write the name alone, without `https://`",
+        name if !name.is_ascii() => "; write it as browsers send it (`xn--…`)",
+        name if name.contains(char::is_whitespace) => "; separate names by commas",
+        name if name.contains(':') => "; the port that the container listens on is VIRTUAL_PORT",
+        name if name.contains('/') => "; a path is VIRTUAL_PATH",
+        name if name.contains('*') => "; `*` stands for the first or the last part: `*.name`, `name.*`",
+        _ => "",
     }
 }
 
@@ -308,12 +371,22 @@ fn balance(directive: &str, notes: &mut Vec<String>) -> Balance {
 
 /// Somebody else's text, fit for a message: one line, not long.
 pub(super) fn cut(text: &str) -> String {
-    const LONGEST: usize = 80;
-    let mut out: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    in_one_line(text, 80)
+}
+
+/// The same, with so many characters at most.
+pub(super) fn in_one_line(text: &str, longest: usize) -> String {
+    let plain = |c: char| if c.is_control() || is_direction(c) { ' ' } else { c };
+    let mut out: String = text.chars().take(longest).map(plain).collect();
+    if text.chars().nth(longest).is_some() {
         out.push('…');
     }
     out
+}
+
+/// Characters that make a terminal show a line in another order than it has, or break it.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

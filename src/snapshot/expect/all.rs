@@ -3,45 +3,50 @@
 //! path rules, so one of each kind speaks for the rest. Knows nothing of who asks. Names that only a container's regular
 //! expression has are not found: no expression says which they are.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::config::UrlSpec;
+use crate::config::{Origin, UrlSpec};
 use crate::model::{HostPattern, PathPattern};
 use crate::snapshot::Snapshot;
 use crate::snapshot::route::Route;
 
-/// The names that a host of a promise speaks of: the written one; or those of the file that fit, in its order, and at the end
-/// those that no line has.
+/// The names that a host of a promise speaks of: the written one; or those of the file that fit, in its order, those
+/// that no line has, and at the end those of containers.
 pub fn names_asked(snapshot: &Snapshot, host: &HostPattern) -> Vec<String> {
     if let HostPattern::Exact(name) = host {
         return vec![name.as_str().to_owned()];
     }
     let mut names: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     let mut add = |name: String| {
-        if host.matches(&name) && !names.contains(&name) {
+        if host.matches(&name) && seen.insert(name.clone()) {
             names.push(name);
         }
     };
-    let routes = || snapshot.routes.iter();
-    for route in routes() {
-        if let HostPattern::Exact(name) = &route.host {
-            add(name.as_str().to_owned());
-        }
-        route.public.iter().for_each(|name| add(name.as_str().to_owned()));
-    }
     let unheard = unheard_label(snapshot);
     let below = |base: &str| format!("{unheard}.{base}");
-    for route in routes() {
-        match (&route.host, host) {
-            (HostPattern::Wildcard(base), _) => add(below(base.as_str())),
-            (HostPattern::Trailing(head), HostPattern::Wildcard(base)) => add(format!("{head}.{base}")),
-            (HostPattern::Trailing(head), _) => add(format!("{head}.{unheard}")),
-            (HostPattern::Exact(_) | HostPattern::Regex(_) | HostPattern::Any, _) => {}
+    // What the file itself breaks is found before what containers break.
+    for is_file in [true, false] {
+        let routes = || snapshot.routes.iter().filter(|route| (route.origin == Origin::File) == is_file);
+        for route in routes() {
+            if let HostPattern::Exact(name) = &route.host {
+                add(name.as_str().to_owned());
+            }
+            route.public.iter().for_each(|name| add(name.as_str().to_owned()));
         }
-    }
-    match host {
-        HostPattern::Wildcard(base) => add(below(base.as_str())),
-        _ => add(unheard),
+        for route in routes() {
+            match (&route.host, host) {
+                (HostPattern::Wildcard(base), _) => add(below(base.as_str())),
+                (HostPattern::Trailing(head), HostPattern::Wildcard(base)) => add(format!("{head}.{base}")),
+                (HostPattern::Trailing(head), _) => add(format!("{head}.{unheard}")),
+                (HostPattern::Exact(_) | HostPattern::Regex(_) | HostPattern::Any, _) => {}
+            }
+        }
+        match host {
+            HostPattern::Wildcard(base) => add(below(base.as_str())),
+            _ => add(unheard.clone()),
+        }
     }
     names
 }

@@ -62,7 +62,7 @@ fn what_podman_answers_is_understood() {
 #[test]
 fn the_list_shows_whether_a_container_has_to_be_looked_at_again() {
     for list in [DOCKER_LIST, PODMAN_LIST] {
-        let listed: Vec<Listed> = serde_json::from_slice(list).unwrap();
+        let listed = super::list(list).unwrap();
         assert!(!listed.is_empty());
         let text = String::from_utf8_lossy(list);
         // The time that it is up changes nothing, health does.
@@ -105,4 +105,22 @@ fn events_name_the_containers_that_they_concern() {
     assert_eq!(concerned(connect).as_deref(), Some("cd"));
     assert_eq!(concerned(r#"{"Type":"image","Action":"pull","Actor":{"ID":"x"}}"#), None);
     assert_eq!(concerned("{}"), None);
+}
+
+#[test]
+fn one_that_cannot_be_read_is_nobody_elses_loss() {
+    let listed = list(br#"[{"Id":"ab","Names":["/a"]},{"Id":7},{"Id":"../x"},{"Id":""},null,{"Id":"cd"}]"#).unwrap();
+    assert_eq!(listed.iter().map(Listed::name).collect::<Vec<_>>(), ["a", ""]);
+    let all = containers(
+        br#"[{"Id":"ab","Name":"/bad","HostConfig":{},"Config":{"Env":7}},{"Id":"cd","Name":"/good","HostConfig":{}}]"#,
+    );
+    let all = all.unwrap();
+    assert!(
+        matches!(&all[0].trouble, Some(Trouble::Unusable(why)) if why.contains("invalid type")),
+        "{:?}",
+        all[0].trouble
+    );
+    assert_eq!((&*all[0].name, &*all[1].name, all[1].trouble.is_none()), ("bad", "good", true));
+    let nets = networks(br#"[{"Driver":"bridge","Name":7},{"Driver":"bridge","Name":"home"}]"#).unwrap();
+    assert_eq!(nets.len(), 1);
 }

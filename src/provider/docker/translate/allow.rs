@@ -53,6 +53,16 @@ pub(super) fn limits(asked: &[&[Admitted]], config: &Config) -> Limits {
     Limits { allow: Some(allow), is_within_door: ceiling.is_none() }
 }
 
+/// The `allow` of a path beside its route's; `None` where it is the same. Where nothing is said of a path, and something
+/// of the rest, the path has the door's (else the file's) alone.
+pub(super) fn of_path(route: &Limits, path: Limits, is_within_door: &mut bool) -> Option<AllowSpec> {
+    if path.allow == route.allow {
+        return None;
+    }
+    *is_within_door |= path.is_within_door || path.allow.is_none();
+    Some(path.allow.unwrap_or_else(|| spec(vec![AllowEntry::Anyone])))
+}
+
 fn entry(admitted: &Admitted) -> AllowEntry {
     match admitted {
         Admitted::Named(name) if name == "anyone" => AllowEntry::Anyone,

@@ -1,10 +1,11 @@
 //! Containers that ask for the same name become one route: its paths, the addresses behind each, its terms.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::inventory::Inventory;
-use super::super::wishes::{Place, Proto, Site, Terms};
+use super::super::inventory::{Inventory, State};
+use super::super::wishes::{Admitted, Place, Proto, Site, Terms};
 use super::{Asking, Kind, Readiness, Verdict, allow, lead, reach};
 use crate::config::{
     ActionSpec, Config, DockerSpec, HeadersSpec, Located, Origin, PathSpec, QuotaSpec, RouteSpec, Span, TargetSpec,
@@ -23,6 +24,8 @@ struct Shared<'a> {
     place: &'a Place,
     first: &'a Asking<'a>,
     addresses: Vec<Endpoint>,
+    /// What each of them says of who may enter, if it does.
+    asked: Vec<&'a [Admitted]>,
 }
 
 /// The routes of all containers, by name.
@@ -33,21 +36,13 @@ pub(super) fn routes(
     asking: &[Asking<'_>],
     verdicts: &mut [Verdict],
 ) -> Vec<RouteSpec> {
-    let mut hosts: Vec<&HostPattern> =
-        asking.iter().flat_map(|one| one.wishes.sites.iter().map(|site| &site.host)).collect();
-    // In the order of their names: a container made anew moves nothing.
-    hosts.sort_by_cached_key(ToString::to_string);
-    hosts.dedup();
     let mut taken: Vec<HostName> =
         config.routes.iter().flat_map(|route| route.public.iter().map(|name| name.value.clone())).collect();
     let mut routes = Vec::new();
-    for host in hosts {
-        let claims: Vec<Claim<'_>> = asking
-            .iter()
-            .flat_map(|asking| asking.wishes.sites.iter().map(move |site| Claim { asking, site }))
-            .filter(|claim| claim.site.host == *host)
-            .collect();
-        if let Some(file) = config.routes.iter().find(|route| route.host == *host) {
+    let of_file: HashMap<&HostPattern, &RouteSpec> = config.routes.iter().map(|route| (&route.host, route)).collect();
+    for claims in claims(asking) {
+        let Some(host) = claims.first().map(|claim| &claim.site.host) else { continue };
+        if let Some(file) = of_file.get(host) {
             let why = format!("`{host}` is the file's: route `{}`, line {}", file.name.value, file.name.line);
             claims.iter().for_each(|claim| refuse(&mut verdicts[claim.asking.index], claim, Kind::NotRouted, &why));
             continue;
@@ -64,6 +59,24 @@ pub(super) fn routes(
         routes.push(route);
     }
     routes
+}
+
+/// Who claims each name, in the order of the names: a container made anew moves nothing. One that was removed has no say
+/// where another, that is still there, has the name.
+fn claims<'a>(asking: &'a [Asking<'a>]) -> impl Iterator<Item = Vec<Claim<'a>>> {
+    let mut by_name: BTreeMap<String, Vec<Claim<'a>>> = BTreeMap::new();
+    for one in asking {
+        for site in &one.wishes.sites {
+            by_name.entry(site.host.to_string()).or_default().push(Claim { asking: one, site });
+        }
+    }
+    let is_there = |claim: &Claim<'_>| claim.asking.container.state != State::Removed;
+    by_name.into_values().map(move |mut claims| {
+        if claims.iter().any(is_there) {
+            claims.retain(is_there);
+        }
+        claims
+    })
 }
 
 /// `default_host`: the same route once more, for every name that nobody has. A route `"*"`, of the file or of a container,
@@ -104,24 +117,28 @@ fn route(
     let terms = &first.wishes.terms;
     let mut shared: Vec<Shared<'_>> = Vec::new();
     for claim in claims {
-        disagreements(first, claim.asking, verdicts);
+        disagreements(WHOLE, first, claim.asking, verdicts);
         for place in &claim.site.places {
             join(&mut shared, claim, place, docker, inventory, verdicts);
         }
     }
-    let asked: Vec<&[_]> = claims.iter().filter_map(|claim| claim.asking.wishes.terms.allow.as_deref()).collect();
+    // Who may enter is said path by path, as nginx-proxy has it; a path without a container of its own is the whole's.
+    let whole = shared.iter().find(|one| one.place.path.is_none());
+    let everybody = || shared.iter().flat_map(|one| one.asked.iter().copied()).collect();
+    let asked: Vec<&[Admitted]> = whole.map_or_else(everybody, |one| one.asked.clone());
     let limits = allow::limits(&asked, config);
+    let mut is_within_door = limits.is_within_door;
     let public = public_names(claims, docker, taken, verdicts);
     let name: Arc<str> = name_of(host, config).into();
     let mut to = None;
     let mut paths = Vec::new();
-    for Shared { place, first, addresses } in shared {
+    for Shared { place, first, addresses, asked } in shared {
         let target = ToSpec::Address(target(place, first, addresses, docker));
         match &place.path {
             None => to = Some(target),
             Some(pattern) => paths.push(PathSpec {
                 pattern: nowhere(pattern.clone()),
-                allow: None,
+                allow: allow::of_path(&limits, allow::limits(&asked, config), &mut is_within_door),
                 quota: QuotaSpec::default(),
                 action: ActionSpec::Forward { to: Some(target), replace: place.replace.clone() },
             }),
@@ -134,7 +151,7 @@ fn route(
         public,
         to,
         allow: limits.allow,
-        is_within_door: limits.is_within_door,
+        is_within_door,
         quota: QuotaSpec::default(),
         max_body: terms.max_body,
         idle: terms.idle,
@@ -172,9 +189,11 @@ fn join<'a>(
     let endpoint = endpoint(asking, place, docker, inventory, &mut verdicts[asking.index]);
     verdicts[asking.index].leads.push(lead(name, endpoint.as_ref().map(ToString::to_string)));
     let at = known.unwrap_or_else(|| {
-        shared.push(Shared { place, first: asking, addresses: Vec::new() });
+        shared.push(Shared { place, first: asking, addresses: Vec::new(), asked: Vec::new() });
         shared.len() - 1
     });
+    disagreements(PLACE, shared[at].first, asking, verdicts);
+    shared[at].asked.extend(asking.wishes.terms.allow.as_deref());
     if let Some(endpoint) = endpoint.filter(|endpoint| !shared[at].addresses.contains(endpoint)) {
         shared[at].addresses.push(endpoint);
     }
@@ -227,47 +246,46 @@ fn contradiction(first: &Place, older: &Asking<'_>, place: &Place, younger: &Ask
     None
 }
 
-/// Tells both of two containers where their terms differ; the first one's count, except that each may narrow who enters.
-fn disagreements(first: &Asking<'_>, other: &Asking<'_>, verdicts: &mut [Verdict]) {
+/// Whether two containers say something else, and the word for it.
+type Differs = (&'static str, fn(&Terms, &Terms) -> bool);
+
+/// Terms of a whole name: those of the first container count.
+const WHOLE: &[Differs] = &[
+    ("max_body", |a, b| a.max_body != b.max_body),
+    ("idle", |a, b| a.idle != b.idle),
+    ("HSTS", |a, b| a.hsts != b.hsts),
+    ("log_query", |a, b| a.log_query != b.log_query),
+    ("HTTPS_METHOD", |a, b| a.schemes != b.schemes),
+    ("CERT_NAME", |a, b| a.cert != b.cert),
+];
+
+/// Terms of a path: those of the first container that serves it count, except that each may narrow who enters.
+const PLACE: &[Differs] = &[
+    ("hold", |a, b| a.hold != b.hold),
+    ("tls_name", |a, b| a.tls_name != b.tls_name),
+    ("verify", |a, b| a.verify != b.verify),
+    ("pin", |a, b| a.pin != b.pin),
+    ("loadbalance", |a, b| a.balance != b.balance),
+    (ALLOW, |a, b| a.allow != b.allow),
+];
+
+/// The one that is told in another way.
+const ALLOW: &str = "allow";
+
+/// Tells both of two containers where their terms differ.
+fn disagreements(on: &[Differs], first: &Asking<'_>, other: &Asking<'_>, verdicts: &mut [Verdict]) {
     if first.index == other.index {
         return;
     }
-    let Terms {
-        allow,
-        public: _,
-        hold,
-        max_body,
-        idle,
-        hsts,
-        log_query,
-        tls_name,
-        verify,
-        pin,
-        balance,
-        schemes,
-        cert,
-    } = &first.wishes.terms;
-    let theirs = &other.wishes.terms;
-    let differing = [
-        ("hold", *hold != theirs.hold),
-        ("max_body", *max_body != theirs.max_body),
-        ("idle", *idle != theirs.idle),
-        ("HSTS", *hsts != theirs.hsts),
-        ("log_query", *log_query != theirs.log_query),
-        ("tls_name", *tls_name != theirs.tls_name),
-        ("verify", *verify != theirs.verify),
-        ("pin", *pin != theirs.pin),
-        ("loadbalance", *balance != theirs.balance),
-        ("HTTPS_METHOD", *schemes != theirs.schemes),
-        ("CERT_NAME", *cert != theirs.cert),
-    ];
+    let (ours, theirs) = (&first.wishes.terms, &other.wishes.terms);
     let (a, b) = (&first.container.name, &other.container.name);
-    let differing: Vec<&str> = differing.into_iter().filter(|(_, differs)| *differs).map(|(word, _)| word).collect();
+    let differing: Vec<&str> = on.iter().filter(|(_, differ)| differ(ours, theirs)).map(|(word, _)| *word).collect();
+    let settled: Vec<&str> = differing.iter().copied().filter(|word| *word != ALLOW).collect();
     let mut told: Vec<String> = Vec::new();
-    if !differing.is_empty() {
-        told.push(format!("{a} and {b} disagree on {}: using {a}'s", differing.join(", ")));
+    if !settled.is_empty() {
+        told.push(format!("{a} and {b} disagree on {}: using {a}'s", settled.join(", ")));
     }
-    if *allow != theirs.allow {
+    if settled.len() < differing.len() {
         told.push(format!("{a} and {b} disagree on who may enter: only whom both admit"));
     }
     for note in told {

@@ -372,3 +372,186 @@ fn one_container_may_answer_for_every_name_that_nobody_has() {
         "one that says so wins"
     );
 }
+
+#[test]
+fn a_container_that_was_removed_has_no_say_where_another_has_its_name() {
+    let mut gone = running(
+        "app-old",
+        &[("home-net", "172.18.0.5")],
+        &[("VIRTUAL_HOST", "app.home.test"), ("VIRTUAL_PROTO", "https"), ("NETWORK_ACCESS", "internal")],
+    );
+    gone.state = State::Removed;
+    let alone = translated("", vec![gone.clone()]);
+    assert_eq!(routes(&alone), ["app = app.home.test: "], "its name is remembered");
+    assert_eq!(verdict(&alone, "app-old"), "away: app.home.test; removed");
+    let new = running("app-new", &[("home-net", "172.18.0.6")], &[("VIRTUAL_HOST", "app.home.test")]);
+    let translation = translated("", vec![gone, new]);
+    assert_eq!(routes(&translation), ["app = app.home.test: http://172.18.0.6"]);
+    assert!(translation.routes[0].allow.is_none() && notes(&translation, "app-new").is_empty());
+    assert_eq!(translation.verdicts.len(), 1, "nothing is left to be said of it");
+}
+
+#[test]
+fn who_may_enter_is_said_path_by_path() {
+    let one = |name: &str, address: &str, path: &str, more: &[(&str, &str)]| {
+        let settings = [&[("VIRTUAL_HOST", "app.home.test"), ("VIRTUAL_PATH", path)], more].concat();
+        running(name, &[("home-net", address)], &settings)
+    };
+    let internal = [("NETWORK_ACCESS", "internal")];
+    let allowed = |docker: &str, containers: Vec<Container>| {
+        let translation = translated(docker, containers);
+        let route = &translation.routes[0];
+        let count = |allow: &Option<crate::config::AllowSpec>| {
+            allow.as_ref().map(|allow| match allow.entries.first().map(|entry| &entry.value) {
+                Some(AllowEntry::Anyone) => "anyone".to_owned(),
+                _ => allow.entries.len().to_string(),
+            })
+        };
+        let paths: Vec<_> = route.paths.iter().map(|path| count(&path.allow)).collect();
+        (count(&route.allow), paths, route.is_within_door)
+    };
+    let six = || Some("6".to_owned());
+    let front = || one("front", "172.18.0.5", "/", &[]);
+    assert_eq!(allowed("", vec![front(), one("admin", "172.18.0.6", "/admin/", &internal)]), (None, vec![six()], true));
+    // The other way round: the path is the door's to judge, never more.
+    let closed = one("front", "172.18.0.5", "/", &internal);
+    let open = || one("open", "172.18.0.6", "/hook/", &[]);
+    assert_eq!(allowed("", vec![closed.clone(), open()]), (six(), vec![Some("anyone".to_owned())], true));
+    let with_ceiling = allowed("allow = [\"lan\", \"guest\"]", vec![closed.clone(), open()]);
+    assert_eq!(with_ceiling.1, [Some("2".to_owned())], "what the file admits at most");
+    // The same everywhere is said once.
+    assert_eq!(allowed("", vec![closed, one("also", "172.18.0.6", "/a/", &internal)]), (six(), vec![None], true));
+    assert_eq!(allowed("", vec![front(), open()]), (None, vec![None], false));
+}
+
+#[test]
+fn terms_of_a_path_are_those_of_the_containers_that_serve_it() {
+    let label = "com.github.nginx-proxy.nginx-proxy.loadbalance";
+    let one = |name: &str, path: &str, balance: &str| {
+        running(
+            name,
+            &[("home-net", "172.18.0.5")],
+            &[("VIRTUAL_HOST", "a.test"), ("VIRTUAL_PATH", path), (label, balance)],
+        )
+    };
+    let apart = translated("", vec![one("a", "/", "least_conn"), one("b", "/api/", "ip_hash")]);
+    assert!(notes(&apart, "a").is_empty(), "{:?}", notes(&apart, "a"));
+    let together = translated("", vec![one("a", "/", "least_conn"), one("b", "/", "ip_hash")]);
+    assert_eq!(notes(&together, "b"), ["a and b disagree on loadbalance: using a's"]);
+}
+
+#[test]
+fn a_variable_and_a_label_that_differ_are_told() {
+    let both = |label: &str| {
+        let container = changed("x", &[("home-net", "172.18.0.5")], &[("VIRTUAL_HOST", "env.test")], |answer| {
+            answer["Config"]["Labels"] = json!({ "VIRTUAL_HOST": label });
+        });
+        translated("", vec![container])
+    };
+    assert_eq!(routes(&both("label.test")), ["env.test = env.test: http://172.18.0.5"]);
+    assert_eq!(
+        notes(&both("label.test"), "x"),
+        ["VIRTUAL_HOST is a variable and a label, and they differ: the variable counts"]
+    );
+    assert!(notes(&both("env.test"), "x").is_empty());
+}
+
+#[test]
+fn whatever_a_container_writes_is_shown_in_plain_lines_of_bounded_length() {
+    let hostile = format!("\u{1b}[2J\u{7}\nFAKE LINE\r\u{202e}{}", "x".repeat(70_000));
+    let words = [
+        "VIRTUAL_HOST",
+        "VIRTUAL_PORT",
+        "VIRTUAL_PATH",
+        "VIRTUAL_DEST",
+        "VIRTUAL_PROTO",
+        "VIRTUAL_HOST_MULTIPORTS",
+        "NETWORK_ACCESS",
+        "HTTPS_METHOD",
+        "HSTS",
+        "CERT_NAME",
+        "com.github.nginx-proxy.nginx-proxy.loadbalance",
+        "VIRTUAL_\u{1b}[2J",
+    ];
+    let labels = ["route", "to", "path", "allow", "public", "hold", "balance", "pin", "tls_name", "strip", "\u{1b}[2J"];
+    let mut containers = Vec::new();
+    for (nth, length) in [40, 2_000, 60_000, 70_000].into_iter().enumerate() {
+        let value: String = hostile.chars().take(length).collect();
+        for word in words {
+            let mut settings = vec![("VIRTUAL_HOST", "a.home.test")];
+            settings.retain(|(name, _)| *name != word);
+            settings.push((word, value.as_str()));
+            containers.push(running(
+                &format!("{nth}{}", word.replace('\u{1b}', "")),
+                &[("home-net", "172.18.0.5")],
+                &settings,
+            ));
+        }
+        for label in labels {
+            let label = format!("doorward.{label}");
+            let mut settings = vec![("doorward.route", "a"), ("doorward.path", "/x")];
+            settings.retain(|(name, _)| *name != label);
+            settings.push((&label, value.as_str()));
+            containers.push(running(&format!("{nth}own{}", label.len()), &[("home-net", "172.18.0.5")], &settings));
+        }
+    }
+    containers.push(changed(
+        "\u{1b}[2Jname\n",
+        &[("\u{202e}net\n", "10.0.0.9")],
+        &[("VIRTUAL_HOST", "b.test")],
+        |answer| {
+            answer["State"]["Status"] = json!("\u{1b}[2J\n");
+        },
+    ));
+    let count = containers.len();
+    let translation = translated("", containers);
+    assert_eq!(translation.verdicts.len(), count);
+    let is_plain = |text: &str| !text.chars().any(|c| c.is_control() || c == '\u{202e}');
+    for one in &translation.verdicts {
+        let line = one.in_one_line();
+        assert!(
+            is_plain(&line) && line.chars().count() < 2_500,
+            "{}: {} characters: {line}",
+            one.container,
+            line.len()
+        );
+        assert!(one.notes.iter().all(|note| is_plain(note) && note.chars().count() <= 401), "{:?}", one.notes);
+        assert!(is_plain(&one.container));
+    }
+    for route in &translation.routes {
+        assert!(is_plain(&route.name.value) && route.name.value.len() < 1_100, "{}", route.name.value);
+    }
+    let shown = Verdicts::new(String::new(), None, translation.verdicts, 0).to_string();
+    assert!(shown.lines().all(is_plain));
+}
+
+#[test]
+fn a_setting_that_is_too_long_to_be_read_is_never_taken_for_absent() {
+    let long = "lan, ".repeat(20_000);
+    let translation = translated("", vec![sonarr(&[("doorward.route", "sonarr"), ("doorward.allow", &long)])]);
+    assert!(translation.routes.is_empty(), "it may have narrowed");
+    assert_eq!(verdict(&translation, "sonarr"), "not-routed: doorward.allow is longer than 64 KiB");
+    let many: Vec<(String, &str)> = (0..300).map(|n| (format!("VIRTUAL_X{n}"), "1")).collect();
+    let mut settings: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    settings.push(("VIRTUAL_HOST", "sonarr.home.test"));
+    let translation = translated("", vec![sonarr(&settings)]);
+    assert_eq!(
+        verdict(&translation, "sonarr"),
+        "not-routed: it has 301 labels and variables about routes; 200 are the most"
+    );
+    let translation = translated("", vec![sonarr(&settings[250..])]);
+    assert_eq!(notes(&translation, "sonarr").len(), 21, "as many notes as somebody reads");
+    assert_eq!(notes(&translation, "sonarr")[20], "and 30 more of the kind");
+}
+
+#[test]
+fn many_names_of_many_containers_are_one_table() {
+    let one = |n: usize| {
+        let names: Vec<String> = (0..1_000).map(|m| format!("n{m}.c{n}.test")).collect();
+        running(&format!("c{n}"), &[("home-net", "172.18.0.5")], &[("VIRTUAL_HOST", &names.join(","))])
+    };
+    let translation = translated("", (0..20).map(one).collect());
+    assert_eq!(translation.routes.len(), 20_000);
+    let line = verdict(&translation, "c7");
+    assert!(line.contains("n115.c7.test and 980 more -> http://172.18.0.5"), "{line}");
+}

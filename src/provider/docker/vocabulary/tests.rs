@@ -1,6 +1,6 @@
 //! nginx-proxy's words, one after the other.
 
-use super::super::fixture::running;
+use super::super::fixture::{changed, running};
 use super::*;
 
 fn read_with(settings: &[(&str, &str)]) -> Result<Wishes, String> {
@@ -150,4 +150,80 @@ fn what_was_for_clients_with_certificates_is_for_nobody() {
     let wishes = read_with(&[("VIRTUAL_HOST", "a.test"), (label, "on")]).unwrap();
     assert_eq!((wishes.terms.allow, wishes.notes.len()), (Some(vec![]), 1));
     assert_eq!(read_with(&[("VIRTUAL_HOST", "a.test"), (label, "optional")]).unwrap().terms.allow, None);
+}
+
+#[test]
+fn a_name_that_is_none_costs_the_container_that_name_alone_and_says_what_to_write() {
+    for (odd, hint) in [
+        ("app.test:8080", "the port that the container listens on is VIRTUAL_PORT"),
+        ("https://app.test", "write the name alone"),
+        ("b\u{fc}cher.test", "as browsers send it (`xn--…`)"),
+        ("app.test www.test", "separate names by commas"),
+        ("app.test/x", "a path is VIRTUAL_PATH"),
+        ("a.*.test", "`*` stands for the first or the last part"),
+        ("~(?=x)", "it is no regular expression of the kind"),
+        ("~a\u{1b}[2J", "it is no regular expression of the kind"),
+        ("-a.test", "does not begin or end with `-`"),
+        ("*", "`*` stands for"),
+    ] {
+        let refused = read_with(&[("VIRTUAL_HOST", odd)]).unwrap_err();
+        assert!(refused.contains("is no name") && refused.contains(hint), "{odd}: {refused}");
+        let others = read_with(&[("VIRTUAL_HOST", &format!("good.test, {odd}"))]).unwrap();
+        let hosts: Vec<String> = others.sites.iter().map(|site| site.host.to_string()).collect();
+        assert_eq!((hosts, others.notes), (vec!["good.test".to_owned()], vec![refused]), "{odd}");
+    }
+    let several = "{good.test: {/: {port: 81}}, 'a b': {}}";
+    let wishes = read_with(&[("VIRTUAL_HOST_MULTIPORTS", several)]).unwrap();
+    assert_eq!((wishes.sites.len(), wishes.notes.len()), (1, 1));
+    // Upper case, a dot at the end, underscores: all of them names.
+    assert_eq!(hosts("My_App.Test.,a.test,"), ["my_app.test", "a.test"]);
+}
+
+#[test]
+fn a_port_that_is_a_guess_is_told() {
+    let with_ports = |ports: serde_json::Value, more: &[(&str, &str)]| {
+        let settings: Vec<(&str, &str)> =
+            [("VIRTUAL_HOST", "a.test")].into_iter().chain(more.iter().copied()).collect();
+        let container = changed("x", &[], &settings, |answer| answer["NetworkSettings"]["Ports"] = ports);
+        read(&container).unwrap().notes
+    };
+    let several = || serde_json::json!({ "3000/tcp": null, "9229/tcp": null });
+    let told = "no port is written, and it exposes several (3000, 9229), not 80, which is taken: write VIRTUAL_PORT";
+    assert_eq!(with_ports(several(), &[]), [told]);
+    assert!(with_ports(several(), &[("VIRTUAL_PORT", "3000")]).is_empty());
+    assert!(with_ports(serde_json::json!({ "80/tcp": null, "443/tcp": null }), &[]).is_empty());
+    assert!(with_ports(serde_json::json!({ "3000/tcp": null }), &[]).is_empty(), "the only one is no guess");
+    assert!(with_ports(serde_json::json!({}), &[]).is_empty(), "80, as everywhere");
+    assert_eq!(with_ports(serde_json::json!({}), &[("VIRTUAL_PROTO", "https")]).len(), 1, "TLS on port 80");
+    assert!(with_ports(serde_json::json!({ "443/tcp": null }), &[("VIRTUAL_PROTO", "https")]).is_empty());
+}
+
+#[test]
+fn one_container_cannot_ask_for_more_than_a_home_has() {
+    let names: Vec<String> = (0..1001).map(|n| format!("n{n}.test")).collect();
+    let refused = read_with(&[("VIRTUAL_HOST", &names.join(","))]).unwrap_err();
+    assert_eq!(refused, "it asks for 1001 names; 1000 are the most for one container");
+    assert_eq!(hosts(&names[..1000].join(",")).len(), 1000);
+    let paths: Vec<String> = (0..300).map(|n| format!("/p{n}: {{}}")).collect();
+    let shared = format!(
+        "{{a.test: &p {{{}}}, b.test: *p, c.test: *p, d.test: *p, e.test: *p, f.test: *p, g.test: *p}}",
+        paths.join(", ")
+    );
+    let refused = read_with(&[("VIRTUAL_HOST_MULTIPORTS", &shared)]).unwrap_err();
+    assert_eq!(refused, "it asks for 2100 paths; 2000 are the most for one container");
+}
+
+#[test]
+fn a_text_that_unfolds_to_much_more_than_it_says_is_no_description() {
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (this, that) in ('b'..='k').zip('a'..='j') {
+        bomb += &format!(
+            "{this}: &{this} [*{that}, *{that}, *{that}, *{that}, *{that}, *{that}, *{that}, *{that}, *{that}]\n"
+        );
+    }
+    let deep = format!("a.test: {}", "[".repeat(5000));
+    for text in [bomb, deep] {
+        let refused = read_with(&[("VIRTUAL_HOST_MULTIPORTS", &text)]).unwrap_err();
+        assert!(refused.contains("is no YAML"), "{refused}");
+    }
 }
