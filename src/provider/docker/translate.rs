@@ -50,6 +50,9 @@ pub fn translate(config: &Config, inventory: &Inventory) -> Translation {
     let mut asking: Vec<Asking<'_>> = Vec::new();
     for (index, container) in inventory.containers.iter().enumerate() {
         match wishes_of(container, docker, config) {
+            None if docker.speak.iter().any(|spoken| spoken.value == "nginx-proxy") => {
+                verdicts[index].notes = vocabulary::stray(container);
+            }
             None => {}
             Some(Ok(wishes)) => {
                 let notes = &mut verdicts[index].notes;
