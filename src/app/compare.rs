@@ -201,7 +201,7 @@ async fn one(old: &Side, new: &Side, method: &Method, name: String, path: String
             if let Some(word) = [b, a].iter().find_map(|answer| answer.headers.get(OWN_ANSWER)?.first()) {
                 // No two proxies have the same page for what they refuse; that they refuse it is what counts.
                 differences.retain(|difference| !varies(difference));
-                remarks.push(format!("what Doorward says itself (`{word}`) is compared by its status alone"));
+                remarks.push(format!("Doorward's own answer, `{word}`: compared by its status alone"));
             }
         }
         (a, b) => differences.push(Difference { what: "answer".to_owned(), old: Some(said(a)), new: Some(said(b)) }),

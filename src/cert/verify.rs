@@ -60,9 +60,9 @@ pub fn client_config(verify: &VerifySpec, roots: &SystemRoots, alpn: &[&[u8]]) -
             let builder = client_builder()?.with_root_certificates(roots.store());
             return Ok(finish(builder.with_no_client_auth(), alpn));
         }
-        VerifySpec::Ca(path) => Arc::new(GivenCa::read(path)?),
-        VerifySpec::Pin(pin) => Arc::new(Pinned { pin: Some(*pin) }),
-        VerifySpec::Off => Arc::new(Pinned { pin: None }),
+        VerifySpec::Ca(path) => Arc::new(Judge::Ca(GivenCa::read(path)?)),
+        VerifySpec::Pin(pin) => Arc::new(Judge::Pin(Some(*pin))),
+        VerifySpec::Off => Arc::new(Judge::Pin(None)),
     };
     let builder = client_builder()?.dangerous().with_custom_certificate_verifier(judge);
     Ok(finish(builder.with_no_client_auth(), alpn))
@@ -120,6 +120,10 @@ pub fn explain_failure(error: &io::Error) -> UpstreamTlsFailure {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
             match inner.downcast_ref::<PinMismatch>() {
                 Some(mismatch) => UpstreamTlsFailure::PinMismatch { found: mismatch.found },
+                None if inner.to_string() == "CaUsedAsEndEntity" => {
+                    let why = "it is one of an authority, as certificates that sign themselves often are";
+                    UpstreamTlsFailure::Certificate(why.to_owned())
+                }
                 None => UpstreamTlsFailure::Certificate(inner.to_string()),
             }
         }
@@ -151,52 +155,7 @@ fn in_words(why: &CertificateError) -> String {
     }
 }
 
-/// Compares with a pin, or with nothing (`verify = false`).
-#[derive(Debug)]
-struct Pinned {
-    pin: Option<[u8; 32]>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let found = sha256(end_entity);
-        if self.pin.is_some_and(|pin| pin != found) {
-            return Err(CertificateError::Other(OtherError(Arc::new(PinMismatch { found }))).into());
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature::verify_tls12(message, cert, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature::verify_tls13(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        crypto().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Judges by the certificates of one file.
+/// The certificates of one file.
 #[derive(Debug)]
 struct GivenCa {
     roots: Arc<WebPkiServerVerifier>,
@@ -230,7 +189,16 @@ impl GivenCa {
     }
 }
 
-impl ServerCertVerifier for GivenCa {
+/// How an upstream's certificate is judged where the system's roots do not.
+#[derive(Debug)]
+enum Judge {
+    /// By a pin, or not at all (`verify = false`).
+    Pin(Option<[u8; 32]>),
+    /// By the certificates of one file.
+    Ca(GivenCa),
+}
+
+impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -239,13 +207,21 @@ impl ServerCertVerifier for GivenCa {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.own.iter().any(|own| own == end_entity) {
+        match self {
+            Judge::Pin(pin) => {
+                let found = sha256(end_entity);
+                if pin.is_some_and(|pin| pin != found) {
+                    return Err(CertificateError::Other(OtherError(Arc::new(PinMismatch { found }))).into());
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             // The file names this very certificate: whom it calls itself adds nothing. Its dates still count.
-            return check_dates(end_entity, now);
+            Judge::Ca(ca) if ca.own.iter().any(|own| own == end_entity) => check_dates(end_entity, now),
+            Judge::Ca(ca) => ca.roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
         }
-        self.roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
+    // Whatever is thought of the certificate: the server has to prove that its key is its own.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
@@ -265,7 +241,7 @@ impl ServerCertVerifier for GivenCa {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.roots.supported_verify_schemes()
+        crypto().signature_verification_algorithms.supported_schemes()
     }
 }
 

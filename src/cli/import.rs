@@ -51,8 +51,11 @@ fn acme_sh(path: &Path, screen: &mut Screen) -> ExitCode {
 fn show(imported: &Imported, screen: &mut Screen) -> ExitCode {
     screen.line(imported.file.trim_end());
     let Imported { routes, closed, left, .. } = imported;
+    let counted = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     complain(format_args!(
-        "{routes} routes; {closed} closed because something protected them; {left} remarks at the end"
+        "{}, {closed} closed because of something that protected them; {} at the end",
+        counted(*routes, "route"),
+        counted(*left, "remark")
     ));
     // A file that would be refused is a fault of this program, or of a source that no program could have made.
     match config::parse(Path::new("routes.toml"), &imported.file) {

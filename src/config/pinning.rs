@@ -1,7 +1,7 @@
 //! Writes a `pin` into the text of a file: comments, layout and everything else stay as they are.
 //! Text in, text out; whoever asks reads the file before and checks it after.
 
-use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
+use toml_edit::{Decor, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 /// Whose certificate is pinned.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,15 +66,21 @@ fn pin_entry(entry: &mut Item, pin: &str) -> Option<()> {
         *value.decor_mut() = decor;
         return Some(());
     }
-    // What is said above the line that goes is said of the place, not of the line.
-    let mut above = None;
+    // What is said above and beside the line that goes is somebody's, and not ours to throw away.
+    let (mut above, mut beside) = (None, None);
     for judge in ["verify", "ca"] {
         if let Some(prefix) = table.key(judge).and_then(|key| key.leaf_decor().prefix()?.as_str().map(str::to_owned)) {
             above = Some(prefix).filter(|prefix| prefix.contains('#')).or(above);
         }
-        table.remove(judge);
+        let removed = table.remove(judge).and_then(|item| item.into_value().ok());
+        let suffix = removed.and_then(|value| value.decor().suffix()?.as_str().map(str::to_owned));
+        beside = suffix.filter(|suffix| suffix.contains('#')).or(beside);
     }
-    table.insert("pin", Item::Value(pin.into()));
+    let mut value = Value::from(pin);
+    if let Some(beside) = beside {
+        *value.decor_mut() = Decor::new(" ", beside);
+    }
+    table.insert("pin", Item::Value(value));
     if let (Some(above), Some(mut key)) = (above, table.key_mut("pin")) {
         key.leaf_decor_mut().set_prefix(above);
     }
@@ -131,7 +137,7 @@ mod tests {
         let text = "[routes.unifi]\nto = \"https://c\" # there\n# not yet\nverify = false # careful\nhold = \"5s\"\n";
         assert_eq!(
             route(text),
-            "[routes.unifi]\nto = \"https://c\" # there\nhold = \"5s\"\n# not yet\npin = \"sha256:aa\"\n"
+            "[routes.unifi]\nto = \"https://c\" # there\nhold = \"5s\"\n# not yet\npin = \"sha256:aa\" # careful\n"
         );
         let text = "routes.unifi = { to = \"https://c\", ca = \"x\" } # one line\n";
         assert_eq!(route(text), "routes.unifi = { to = \"https://c\", pin = \"sha256:aa\" } # one line\n");

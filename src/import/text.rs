@@ -2,7 +2,7 @@
 //! Every character that a line, a string or a terminal could stumble over is replaced or escaped here and nowhere else.
 
 /// The width that comments are wrapped at, in characters.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 80;
 
 /// The most of somebody else's text that a comment repeats: lines, and characters of each.
 const QUOTED_LINES: usize = 60;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::home::{Admission, Cert, CertSource, Destination, Door, Home, Path, PathAction, Remark, Route};
 use super::naming::Naming;
-use super::text::{comment, key, list, quote, quoted};
+use super::text::{WIDTH, comment, key, list, quote, quoted};
 use crate::config::Balance;
 use crate::model::HostPattern;
 
@@ -49,7 +49,7 @@ impl Writer<'_> {
         }
         let why = match self.naming.admission {
             Admission::Anyone => "as before: whoever gets here may enter; name your networks to narrow it",
-            _ => "who may enter where a route says nothing else",
+            _ => "who may enter where nothing else is said",
         };
         line(out, &format!("allow = {}", self.allow(&self.naming.admission)), why);
         if !self.naming.networks.is_empty() {
@@ -186,19 +186,16 @@ impl Writer<'_> {
             }
             let scheme = if self.is_tls { "https" } else { "http" };
             let url = quoted(&format!("{scheme}://{host}/"));
-            let is_closed = match &route.admission {
-                Admission::Anyone => false,
-                Admission::Nobody => true,
-                Admission::Nets { nets, .. } if seen.contains(&nets) => false,
-                Admission::Nets { nets, .. } => {
+            let from = match &route.admission {
+                Admission::Nobody => "from = \"anyone\"\n",
+                Admission::Nets { nets, .. } if !seen.contains(&nets) => {
                     seen.push(nets);
-                    true
+                    ""
                 }
+                Admission::Anyone | Admission::Nets { .. } => continue,
             };
-            if !is_closed {
-                continue;
-            }
-            let _ = writeln!(promises, "\n[[expect]]\nurl  = {url}\nis   = \"denied\"");
+            let all = quoted(&format!("{scheme}://{host}/*"));
+            let _ = writeln!(promises, "\n[[expect]]\n{from}url  = {all}\nis   = \"denied\"");
             if let (Admission::Nets { nets, .. }, Some(to)) = (&route.admission, &route.to) {
                 let name = self.naming.route(&route.host);
                 let is = self.naming.upstream(to).unwrap_or(&name);
@@ -224,7 +221,7 @@ fn destination(out: &mut String, to: &Destination, name: &str) {
         out.push_str("http2 = true\n");
     }
     if to.is_unverified() {
-        let why = format!("as before; `doorward trust {name}` pins the certificate instead");
+        let why = format!("nor did the old proxy; `doorward trust {name}` pins it");
         line(out, "verify = false", &super::text::one_line(&why, 200));
     }
 }
@@ -267,12 +264,19 @@ fn net_word(net: &ipnet::IpNet) -> String {
     if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
+/// A setting and why; where both do not fit on a line, why stands above.
 fn line(out: &mut String, says: &str, why: &str) {
-    let _ = writeln!(out, "{says:<37} # {why}");
+    let whole = format!("{says:<37} # {why}");
+    if whole.chars().count() <= WIDTH {
+        let _ = writeln!(out, "{whole}");
+    } else {
+        comment(out, why);
+        let _ = writeln!(out, "{says}");
+    }
 }
 
 fn heading(out: &mut String, text: &str) {
-    let dashes = "─".repeat(76_usize.saturating_sub(text.chars().count()));
+    let dashes = "─".repeat(74_usize.saturating_sub(text.chars().count()));
     let _ = writeln!(out, "\n# ── {text} {dashes}");
 }
 

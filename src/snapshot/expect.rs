@@ -49,6 +49,16 @@ pub fn broken_promises<'a>(snapshot: &Snapshot, expects: &'a [ExpectSpec]) -> Ve
 /// The first way in which a promise is broken.
 fn counter_example<'a>(snapshot: &Snapshot, expect: &'a ExpectSpec) -> Option<Broken<'a>> {
     let written = &expect.url.value.host;
+    let nothing = |found: String| {
+        let (rule, asked, host) = (String::new(), String::new(), written.to_string());
+        Broken { expect, found, rule, line: 0, asked, host }
+    };
+    if let Some(FromSpec::Network(name)) = expect.from.as_ref().map(|from| &from.value)
+        && &**name != ANYONE
+        && snapshot.networks.find(name).unwrap_or_default().is_empty()
+    {
+        return Some(nothing(format!("network `{name}` has no address, so it is about nobody")));
+    }
     let is_pattern = !matches!(written, HostPattern::Exact(_));
     let mut is_known = false;
     for host in names_asked(snapshot, written) {
@@ -61,11 +71,10 @@ fn counter_example<'a>(snapshot: &Snapshot, expect: &'a ExpectSpec) -> Option<Br
     }
     // A promise about nothing is most likely a slip of the pen.
     (!is_known && expect.is.value != ExpectedSpec::UnknownHost).then(|| {
-        let found = match is_pattern {
+        nothing(match is_pattern {
             true => format!("no door knows a name that fits `{written}`"),
             false => format!("no door knows `{written}`"),
-        };
-        Broken { expect, found, rule: String::new(), line: 0, asked: String::new(), host: written.to_string() }
+        })
     })
 }
 

@@ -145,6 +145,6 @@ fn a_real_nginx_and_doorward_in_its_place_differ_where_their_files_do() {
     assert!(row("films.home.test/ ").ends_with("  200   200  nothing"), "{printed}");
     assert!(row("shut.home.test/ ").ends_with("  403   403  nothing"), "{printed}");
     assert!(row("open.home.test/ ").ends_with("  200   403  status"), "{printed}");
-    assert!(printed.contains("(what Doorward says itself (`denied`) is compared by its status alone)"), "{printed}");
+    assert!(printed.contains("(Doorward's own answer, `denied`: compared by its status alone)"), "{printed}");
     assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::rig::{Folder, text};
+use crate::rig::{Folder, flat, text};
 
 /// What stands on LXC_HOME: name, port, network and address, names.
 const SERVICES: [(&str, u16, &str, &str, &str); 12] = [
@@ -189,13 +189,13 @@ fn what_cannot_be_seen_may_protect() {
     let mut hidden = proxy(&folder, &[]);
     hidden["Mounts"] = json!([{ "Type": "volume", "Source": folder.0.join("nowhere").display().to_string(), "Destination": "/etc/nginx/htpasswd" }]);
     let made = imported(&folder, &[hidden, sonarr(&[])]);
-    assert!(made.contains("cannot be read here") && made.contains("allow = []"), "{made}");
+    assert!(flat(&made).contains("cannot be read here") && made.contains("allow = []"), "{made}");
     let made = imported(&folder, &[sonarr(&[])]);
-    assert!(made.contains("is not among these") && made.contains("allow = []"), "{made}");
+    assert!(flat(&made).contains("is not among these") && made.contains("allow = []"), "{made}");
     let mut own = proxy(&folder, &[]);
     own["Config"]["Image"] = json!("registry.home.test/my/nginx-proxy");
     let made = imported(&folder, &[own, sonarr(&[])]);
-    assert!(made.contains("may hold files of your own") && made.contains("allow = []"), "{made}");
+    assert!(flat(&made).contains("may hold files of your own") && made.contains("allow = []"), "{made}");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn who_asked_for_a_limit_keeps_one() {
     let proxy = proxy(&folder, &[]);
     let with = |name: &str, value: &str| imported(&folder, &[proxy.clone(), sonarr(&[(name, value)])]);
     let internal = with("NETWORK_ACCESS", "internal");
-    assert!(internal.contains("internal = [") && internal.contains("a guest network too"), "{internal}");
+    assert!(internal.contains("internal = [") && flat(&internal).contains("a guest network too"), "{internal}");
     assert!(with("NETWORK_ACCESS", "intern").contains("allow = []"));
     let mut own = proxy.clone();
     put(&folder, "internal.conf", "# the house\nallow 192.168.8.0/24;\nallow 172.26.5.0/24;\ndeny all;\n");
@@ -240,22 +240,22 @@ fn addresses_that_last_come_first_and_the_others_are_told() {
     let folder = Folder::new();
     let proxy = proxy(&folder, &[]);
     let made = imported(&folder, &[proxy.clone(), sonarr(&[])]);
-    assert!(made.contains("\"http://172.21.0.12:8989\"") && made.contains("gives out anew"), "{made}");
+    assert!(made.contains("\"http://172.21.0.12:8989\"") && flat(&made).contains("gives out anew"), "{made}");
     let mut published = sonarr(&[]);
     published["NetworkSettings"]["Ports"] = json!({ "8989/tcp": [{ "HostIp": "0.0.0.0", "HostPort": "18989" }] });
     let made = imported(&folder, &[proxy.clone(), published]);
-    assert!(made.contains("\"http://127.0.0.1:18989\"") && !made.contains("gives out anew"), "{made}");
+    assert!(made.contains("\"http://127.0.0.1:18989\"") && !flat(&made).contains("gives out anew"), "{made}");
     let mut fixed = sonarr(&[]);
     fixed["NetworkSettings"]["Networks"]["home-net"]["IPAMConfig"] = json!({ "IPv4Address": "172.21.0.12" });
     let made = imported(&folder, &[proxy.clone(), fixed]);
-    assert!(made.contains("\"http://172.21.0.12:8989\"") && !made.contains("gives out anew"), "{made}");
+    assert!(made.contains("\"http://172.21.0.12:8989\"") && !flat(&made).contains("gives out anew"), "{made}");
     let mut stopped = sonarr(&[]);
     stopped["State"]["Status"] = json!("exited");
     let made = imported(
         &folder,
         &[proxy, stopped, container("radarr", "home-net", "172.21.0.13", &[("VIRTUAL_HOST", "radarr.home.test")])],
     );
-    assert!(made.contains("sonarr has no address") && made.contains("172.21.0.13"), "{made}");
+    assert!(flat(&made).contains("sonarr has no address") && made.contains("172.21.0.13"), "{made}");
 }
 
 #[test]

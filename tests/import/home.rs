@@ -157,3 +157,52 @@ fn the_home_of_the_page_is_good_in_every_words_that_it_is_written_in() {
     assert_eq!(checked.status.code(), Some(0), "{printed}");
     assert!(printed.contains("good (4 routes, 1 door, 1 expectation)"), "{printed}");
 }
+
+/// The same home as rows of NPM, and what the page says becomes of it.
+#[test]
+fn the_home_of_the_page_in_npm_becomes_the_file_of_the_page_but_for_what_is_closed() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving.md")).unwrap();
+    let (_, table) =
+        page.split_once("| host | forwards to | custom location | *Advanced* |\n|---|---|---|---|\n").unwrap();
+    let folder = Folder::new();
+    let npm = database(&folder, Version::V2_15);
+    let access = access_list(&npm, "House", &[("allow", "192.168.1.0/24"), ("allow", "172.26.5.0/24")], &[], false);
+    let certificate = certificate(&npm, "other", &["*.home.example"], "{}");
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let to: Vec<&str> = cells[1].split(' ').collect();
+        let locations = cells[2].split_once(" to ").map(|(path, to)| {
+            let to: Vec<&str> = to.split(' ').collect();
+            let path = path.trim_matches('`');
+            serde_json::json!([{"path": path, "forward_scheme": to[0], "forward_host": to[1], "forward_port": to[2]}])
+        });
+        let locations = locations.map_or_else(|| "[]".to_owned(), |locations| locations.to_string());
+        let to = (to[0], to[1], to[2].parse().unwrap());
+        let snippet = cells[3].trim_matches('`');
+        insert(&npm, &ProxyHost { names: &[cells[0]], to, access, certificate, snippet, locations: &locations });
+    }
+    drop(npm);
+    let file = folder.import(&["import", "npm", &place(&folder)]);
+    // A door of another name is another door.
+    std::fs::write(folder.0.join("routes.toml"), file.replace("[listen.main]", "[listen.lan]")).unwrap();
+    let ours = page.split_once("In Doorward:\n\n```toml\n").unwrap().1.split_once("```").unwrap().0;
+    std::fs::write(folder.0.join("ours.toml"), ours).unwrap();
+    let planned = folder.doorward(&["plan", "routes.toml", "--config", "ours.toml", "--json"]);
+    let planned: serde_json::Value = serde_json::from_slice(&planned.stdout).unwrap();
+    assert_eq!((&planned["added"], &planned["removed"]), (&serde_json::json!([]), &serde_json::json!([])), "{planned}");
+    for change in planned["access"].as_array().unwrap() {
+        assert_eq!(change["gains"], false, "{planned}");
+        let of = change["to"].as_array().unwrap();
+        assert!(of.iter().all(|name| name.as_str().unwrap().starts_with("films.home.example")), "{planned}");
+    }
+    for change in planned["changed"].as_array().unwrap() {
+        let what: Vec<&str> = change["what"].as_array().unwrap().iter().map(|what| what.as_str().unwrap()).collect();
+        match change["name"].as_str().unwrap() {
+            "films" => {}
+            // Only who may enter is written otherwise, and comes to the same.
+            _ => assert!(what.iter().all(|what| what.starts_with("allow: ")), "{planned}"),
+        }
+    }
+}

@@ -66,6 +66,22 @@ impl Drop for Folder {
     }
 }
 
+/// A file whose comments are one line each, however they were wrapped; what they quote stays apart.
+pub fn flat(file: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in file.lines() {
+        let goes_on = line.strip_prefix("# ").filter(|rest| !rest.starts_with(' '));
+        match (goes_on, lines.last_mut()) {
+            (Some(rest), Some(last)) if last.starts_with("# ") && !last.starts_with("#  ") => {
+                last.push(' ');
+                last.push_str(rest);
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -151,6 +151,13 @@ fn the_names_that_a_door_must_not_know_are_those_of_the_others() {
 }
 
 #[test]
+fn a_promise_about_nobody_at_all_is_not_kept() {
+    let file = HOME.replace("guest = [\"10.0.1.0/24\"]", "guest = []");
+    let guest = "[[expect]]\nfrom = \"guest\"\nurl = \"http://app.home.test/\"\nis = \"denied\"\n";
+    assert_eq!(broken(&format!("{file}{guest}"))[0].0, "network `guest` has no address, so it is about nobody");
+}
+
+#[test]
 fn a_promise_about_no_name_at_all_is_not_kept() {
     let found = promise("url = \"http://*.hoem.test/*\"\nis = \"denied\"");
     assert_eq!(found[0].0, "no door knows a name that fits `*.hoem.test`");
