@@ -555,3 +555,23 @@ fn many_names_of_many_containers_are_one_table() {
     let line = verdict(&translation, "c7");
     assert!(line.contains("n115.c7.test and 980 more -> http://172.18.0.5"), "{line}");
 }
+
+#[test]
+fn who_seems_to_have_meant_a_route_and_has_none_is_told() {
+    let told = |settings: &[(&str, &str)]| {
+        let translation = translated("", vec![sonarr(settings)]);
+        assert!(verdict(&translation, "sonarr").starts_with("unlabelled"));
+        notes(&translation, "sonarr")
+    };
+    assert_eq!(
+        told(&[("VIRTUAL_HOSTS", "a.test")]),
+        ["VIRTUAL_HOSTS has no effect: it is no word of nginx-proxy's that is known here; did you mean VIRTUAL_HOST?"]
+    );
+    assert_eq!(told(&[("VIRTUAL_HOST", " ")]), ["VIRTUAL_HOST is empty: no name leads here"]);
+    assert_eq!(
+        told(&[("VIRTUAL_PORT", "80")]),
+        ["VIRTUAL_PORT has no effect: there is no VIRTUAL_HOST, the name that leads here"]
+    );
+    // Words that mean something to programs other than nginx-proxy.
+    assert!(told(&[("HSTS", "off"), ("DEFAULT_HOST", "a.test"), ("SSL_POLICY", "x")]).is_empty());
+}
