@@ -108,7 +108,7 @@ pub enum AppError {
         path: PathBuf,
     },
     /// What was given is not what `docker inspect` prints.
-    #[error("this is not what `docker inspect` prints: {0}")]
+    #[error("this is not the list that `docker inspect $(docker ps -aq)` prints: {0}")]
     Inspect(serde_json::Error),
     /// The state folder is another process's, or the hand-over broke off.
     #[error("{0}")]

@@ -192,9 +192,10 @@ impl Connection {
         }
     }
 
-    /// Whether it has been idle for long enough to give back what it holds.
+    /// Whether it has been idle for long enough to do without hyper's part of it. HTTP/2 has a state that both sides share, and
+    /// keeps it: being woken, it flushes, and gives back what it sealed records in.
     pub fn is_to_rest(&self) -> bool {
-        self.is_to_rest.get() && self.activity.is_at_rest()
+        self.is_to_rest.get() && !self.is_h2.get() && self.activity.is_at_rest()
     }
 
     /// Names who gets the socket when HTTP has ended on it.
@@ -245,7 +246,7 @@ impl Connection {
             (None, Phase::Idle) => {
                 if !within(self.limits.idle) {
                     self.close(tick);
-                } else if !within(REST) && !self.is_h2.get() && !self.is_to_rest.replace(true) {
+                } else if !within(REST) && !self.is_to_rest.replace(true) {
                     self.wake();
                 }
                 None

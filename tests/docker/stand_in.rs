@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast;
 
-use crate::harness::{Door, Gateway, Upstream, eventually};
+use crate::harness::{Door, Gateway, TestCa, Upstream, eventually};
 use crate::rig::file;
 
 /// An engine on a socket in the gateway's folder; ends with the test.
@@ -381,15 +381,21 @@ async fn a_container_may_ask_for_one_of_the_certificates_that_cover_its_name() {
     let engine = StandIn::start(&gateway, Some("1.41"));
     let other = gateway.ca().issue(&["*.home.test"]);
     other.write(gateway.folder(), "other");
-    for (name, cert) in [("asks", "other"), ("errs", "narrow"), ("strays", "nowhere"), ("plain", "")] {
+    for (name, cert) in
+        [("asks", "other"), ("files", "star.home.test"), ("errs", "narrow"), ("strays", "nowhere"), ("plain", "")]
+    {
         let host = format!("{name}.home.test");
         engine.add_published(name, &ports, &[("VIRTUAL_HOST", &host), ("CERT_NAME", cert)]);
     }
     gateway.ca().issue(&["narrow.home.test"]).write(gateway.folder(), "narrow");
-    let certs = "[cert.other]\ncert = \"other.crt\"\nkey = \"other.key\"\n[cert.narrow]\ncert = \"narrow.crt\"\nkey = \"narrow.key\"\n";
+    let star = gateway.ca().issue(&["*.home.test"]);
+    star.write(gateway.folder(), "star.home.test");
+    let certs = "[cert.star]\ncert = \"star.home.test.crt\"\nkey = \"star.home.test.key\"\n[cert.other]\ncert = \"other.crt\"\nkey = \"other.key\"\n[cert.narrow]\ncert = \"narrow.crt\"\nkey = \"narrow.key\"\n";
     gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), certs));
     gateway.start(&[]).await;
-    for (name, shown) in [("asks", &other), ("errs", gateway.identity()), ("strays", gateway.identity())] {
+    for (name, shown) in
+        [("asks", &other), ("files", &star), ("errs", gateway.identity()), ("strays", gateway.identity())]
+    {
         let facts = gateway.client().handshake(&format!("{name}.home.test")).await.unwrap();
         assert_eq!(&facts.certificates[0], shown.der(), "{name}");
     }
@@ -537,4 +543,93 @@ async fn a_promise_that_containers_break_keeps_nobody_from_starting() {
     // And so is one of the file's own.
     gateway.write(file(&socket, &(of_file + &promise("home", "kept", "denied"))));
     gateway.reload().await.refused("this promise is broken");
+}
+
+#[tokio::test]
+async fn each_protocol_of_nginx_proxys_is_spoken_to_its_container() {
+    let mut gateway = Gateway::stopped();
+    let engine = StandIn::start(&gateway, Some("1.41"));
+    // Made by the container itself, for nobody's name.
+    let own = TestCa::new("the container's own").issue(&["localhost"]);
+    let all = [
+        ("http", Upstream::echoing().await, "HTTP/1.1"),
+        ("https", Upstream::echoing_tls(&own).await, "HTTP/1.1"),
+        ("grpc", Upstream::echoing_http2().await, "HTTP/2"),
+        ("grpcs", Upstream::echoing_http2_tls(&own).await, "HTTP/2"),
+    ];
+    for (proto, upstream, _) in &all {
+        let address = upstream.address();
+        let port = address.port().to_string();
+        let ports =
+            json!({ format!("{port}/tcp"): [{ "HostIp": address.ip().to_string(), "HostPort": port.as_str() }] });
+        let host = format!("{proto}.home.test");
+        engine.add_published(
+            proto,
+            &ports,
+            &[("VIRTUAL_HOST", &host), ("VIRTUAL_PORT", &port), ("VIRTUAL_PROTO", proto)],
+        );
+    }
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), ""));
+    gateway.start(&[]).await;
+    for (proto, upstream, version) in &all {
+        let answer = gateway.get(&format!("{proto}.home.test/x")).await;
+        assert!(answer.status == 200 && answer.echo().target().ends_with("/x"), "{proto}: {}", answer.text());
+        assert!(answer.text().contains(version), "{proto}: {}", answer.text());
+        assert_eq!(upstream.requests(), 1, "{proto}");
+    }
+}
+
+#[tokio::test]
+async fn who_shares_a_name_shares_its_requests_and_one_that_fails_is_set_aside() {
+    let (one, two) = (Upstream::answering("one").await, Upstream::answering("two").await);
+    let published = |upstream: &Upstream| {
+        let address = upstream.address();
+        json!({ "80/tcp": [{ "HostIp": address.ip().to_string(), "HostPort": address.port().to_string() }] })
+    };
+    let balance = "com.github.nginx-proxy.nginx-proxy.loadbalance";
+    let (gateway, _engine) = following(Some("1.41"), |engine| {
+        for (nth, upstream) in [&one, &two].into_iter().enumerate() {
+            let shared = [("VIRTUAL_HOST", "web.home.test")];
+            engine.add_published(&format!("web-{nth}"), &published(upstream), &shared);
+            let sticky = [("VIRTUAL_HOST", "sticky.home.test"), (balance, "ip_hash;")];
+            engine.add_published(&format!("sticky-{nth}"), &published(upstream), &sticky);
+        }
+    })
+    .await;
+    let mut by_turns = Vec::new();
+    let mut sticky = Vec::new();
+    for _ in 0..8 {
+        by_turns.push(gateway.get("web.home.test/").await.text().to_owned());
+        sticky.push(gateway.get("sticky.home.test/").await.text().to_owned());
+    }
+    assert_eq!(by_turns.iter().filter(|text| *text == "one").count(), 4, "{by_turns:?}");
+    assert!(sticky.iter().all(|text| *text == sticky[0]), "{sticky:?}");
+    two.stop().await;
+    for _ in 0..4 {
+        assert_eq!(gateway.get("web.home.test/").await.text(), "one");
+    }
+    two.start().await;
+    eventually("the other to be tried again", async || {
+        (gateway.get("web.home.test/").await.text() == "two").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_container_of_default_host_answers_for_every_name_that_nobody_has() {
+    let (app, other) = (Upstream::answering("app").await, Upstream::answering("other").await);
+    let mut gateway = Gateway::stopped();
+    let engine = StandIn::start(&gateway, Some("1.41"));
+    engine.add("app", &app);
+    engine.add("other", &other);
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), "default_host = \"app\"\n"));
+    gateway.start(&[]).await;
+    serves(&gateway, "app").await;
+    for (host, text) in [("other.home.test/", "other"), ("nobody.home.test/", "app")] {
+        assert_eq!(gateway.get(host).await.text(), text, "{host}");
+    }
+    // Without the word, a name that nobody has is nobody's.
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), ""));
+    gateway.reload().await.accepted();
+    assert_eq!(gateway.get("nobody.home.test/").await.refusal(), (404, "no-route"));
 }

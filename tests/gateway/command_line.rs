@@ -347,7 +347,8 @@ async fn doctor_names_what_is_wrong_here_each_with_its_mend() {
             "domain = \"localhost\"\nallow = [\"anyone\"]\n[listen.plain]\nhttp = \"{door}\"\n[routes]\n\
              shop = \"{shop}\"\ngone = \"http://127.0.0.1:1\"\n[cert.main]\nnames = [\"shop.localhost\"]\n\
              dns = \"cloudflare\"\ntoken_file = \"/run/credentials/doorward.service/token\"\n\
-             [[cert.main.export]]\ndir = \"/srv/no-such-folder\"\ncert = \"a.crt\"\nkey = \"a.key\"\ngroup = \"certs\"\n"
+             [[cert.main.export]]\ndir = \"/srv/no-such-folder\"\ncert = \"a.crt\"\nkey = \"a.key\"\ngroup = \"certs\"\n\
+             command = [\"/srv/no-such-program\"]\n"
         )
     };
     folder.replace("routes.toml", file(&taken.address().to_string()));
@@ -362,7 +363,9 @@ async fn doctor_names_what_is_wrong_here_each_with_its_mend() {
     let ports = about("ports").concat();
     assert!(ports.contains(&taken.address().to_string()) && ports.contains(&holder), "{ports}");
     assert!(about("rights").iter().any(|said| said.contains("LoadCredential=token:PATH")), "{:?}", about("rights"));
-    assert!(about("rights").iter().any(|said| said.contains("/srv/no-such-folder")), "{:?}", about("rights"));
+    for missing in ["/srv/no-such-folder: no folder", "/srv/no-such-program: No such file"] {
+        assert!(about("rights").iter().any(|said| said.contains(missing)), "{:?}", about("rights"));
+    }
     assert_eq!(about("upstreams").len(), 1, "{:?}", about("upstreams"));
     assert!(about("upstreams")[0].starts_with("\"warning\" \"http://127.0.0.1:1"), "{:?}", about("upstreams"));
 

@@ -36,7 +36,7 @@ pub(super) fn examine(config: &Config, state: &Path, service: Option<&Service>) 
             clock::examine(),
             names(config),
             upstreams(config),
-            around(config),
+            around(config, service),
             tokens(config, state, service)
         );
         [clock, names, upstreams, around, tokens].concat()
@@ -140,13 +140,17 @@ async fn upstreams(config: &Config) -> Vec<Finding> {
 }
 
 /// Whether the container engine and the mail relay take a connection, where the file has them.
-async fn around(config: &Config) -> Vec<Finding> {
+async fn around(config: &Config, service: Option<&Service>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(docker) = &config.docker {
         let place = &docker.socket.value;
         let tried = match place.strip_prefix("tcp://") {
             Some(address) => reach(TcpStream::connect(address)).await,
-            None => reach(UnixStream::connect(place)).await,
+            // Who asks may be root, who could.
+            None => match service.and_then(|service| service.cannot_use(Path::new(place))) {
+                Some(why) => Err(why),
+                None => reach(UnixStream::connect(place)).await,
+            },
         };
         findings.push(match tried {
             Ok(()) => Finding::good("containers", format!("{place} takes connections")),

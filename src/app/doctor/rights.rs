@@ -78,6 +78,7 @@ pub(super) fn files(config: &Config, routes: &Path, state: &Path, service: Optio
             findings.push(Finding::fault("rights", format!("{}: {why}", path.display()), mend));
         }
     }
+    findings.extend(programs(config).into_iter().filter_map(|path| program(path, service)));
     let folders: BTreeSet<&Path> =
         config.certs.iter().flat_map(|cert| &cert.exports).map(|export| export.dir.value.as_path()).collect();
     findings.extend(folders.into_iter().filter_map(|folder| export(folder, service)));
@@ -158,6 +159,29 @@ fn export(folder: &Path, service: Option<&Service>) -> Option<Finding> {
     let mend =
         "`doorward doctor --unit` prints the lines of the unit for it; the folder has to belong to the service's user";
     Some(Finding::fault("rights", format!("{}: nothing can be handed on: {why}", folder.display()), mend))
+}
+
+/// A program that is to be run for a proof, or once a certificate was handed on.
+fn program(path: &Path, service: Option<&Service>) -> Option<Finding> {
+    let shown = path.display();
+    let why = match fs::metadata(path) {
+        Err(error) => error.to_string(),
+        Ok(found) if !found.is_file() || found.permissions().mode() & 0o111 == 0 => "that is no program".to_owned(),
+        Ok(_) => service?.cannot_run(path)?,
+    };
+    Some(Finding::fault("rights", format!("{shown}: {why}"), "put it there, for the user of the service to run"))
+}
+
+fn programs(config: &Config) -> BTreeSet<&Path> {
+    let proofs = config.certs.iter().filter_map(|cert| match &cert.source {
+        CertSource::Acme(order) => match &order.challenge {
+            ChallengeSpec::Dns(dns) => dns.command.first(),
+            ChallengeSpec::Http | ChallengeSpec::TlsAlpn => None,
+        },
+        CertSource::Files { .. } => None,
+    });
+    let exports = config.certs.iter().flat_map(|cert| &cert.exports).filter_map(|export| export.command.first());
+    proofs.chain(exports).map(|program| Path::new(&program.value)).collect()
 }
 
 /// What the file names and the service reads that is no secret.

@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 const READ: u32 = 4;
 const WRITE: u32 = 2;
+/// Of a folder; of a file, that it may be run.
 const SEARCH: u32 = 1;
 
 /// What is known of the service that serves a file.
@@ -135,12 +136,27 @@ impl Service {
 
     /// Why the service cannot read this, in words; `None` where it can, and where nothing is there.
     pub(super) fn cannot_read(&self, path: &Path) -> Option<String> {
+        self.cannot("read", READ, path)
+    }
+
+    /// Why the service cannot connect to this socket.
+    pub(super) fn cannot_use(&self, socket: &Path) -> Option<String> {
+        self.cannot("use", WRITE, socket)
+    }
+
+    /// Why the service cannot run this program.
+    pub(super) fn cannot_run(&self, program: &Path) -> Option<String> {
+        self.cannot("run", SEARCH, program)
+    }
+
+    fn cannot(&self, what: &str, wanted: u32, path: &Path) -> Option<String> {
         let path = fs::canonicalize(path).ok()?;
         if let Some((folder, by)) = self.hidden.iter().find(|(folder, _)| path.starts_with(folder)) {
             return Some(format!("the service does not see {folder} (`{by}` in its unit)"));
         }
-        let closed = self.closed_on_the_way(&path).or_else(|| self.is_closed(&path, READ).then_some(path.as_path()))?;
-        Some(self.closed_to("read", closed, &path))
+        let closed =
+            self.closed_on_the_way(&path).or_else(|| self.is_closed(&path, wanted).then_some(path.as_path()))?;
+        Some(self.closed_to(what, closed, &path))
     }
 
     /// Why the service cannot write into this folder, in words; `None` where it can.
@@ -252,6 +268,8 @@ mod tests {
             mode(&key, bits);
             assert_eq!([&owner, &member, &other].map(|who| who.cannot_read(&key).is_none()), readers, "{bits:o}");
         }
+        assert!(other.cannot_use(&key).is_some() && owner.cannot_use(&key).is_none());
+        assert!(owner.cannot_run(&key).expect("no program").contains("may not run it"));
         mode(&inner, 0o700);
         let why = other.cannot_read(&key).expect("the way is closed");
         assert!(why.starts_with("the service's user `edge` may not read it, because of "), "{why}");

@@ -256,7 +256,7 @@ fn one_of_many(value: serde_json::Value) -> Container {
     let (id, name) = (text("Id"), text("Name"));
     match serde_json::from_value::<RawContainer>(value) {
         Ok(raw) => raw.into(),
-        Err(error) => Container::untold(&id, &fit(own_name(&name)), &error.to_string()),
+        Err(error) => Container::untold(&id, &shown_name(&name, &id), &error.to_string()),
     }
 }
 
@@ -297,7 +297,7 @@ impl From<RawContainer> for Container {
         networks.sort_by(|a, b| a.network.cmp(&b.network));
         let Said { settings, remarks, trouble } = said(&config);
         Container {
-            name: fit(own_name(&name)).into(),
+            name: shown_name(&name, &id).into(),
             id: id.into(),
             created: created.into(),
             state,
@@ -310,6 +310,15 @@ impl From<RawContainer> for Container {
             remarks,
             trouble,
         }
+    }
+}
+
+/// What a container is called in messages: its name, else the beginning of its id.
+fn shown_name(name: &str, id: &str) -> String {
+    match own_name(name) {
+        "" if id.is_empty() => "?".to_owned(),
+        "" => fit(&id.chars().take(12).collect::<String>()),
+        name => fit(name),
     }
 }
 

@@ -29,8 +29,12 @@ use surroundings::Surroundings;
 /// # Errors
 /// What is wrong with the text.
 pub fn from_inspect(text: &[u8]) -> Result<Inventory, serde_json::Error> {
-    let containers = answers::containers(text)?.into_iter().map(std::sync::Arc::new).collect();
+    let containers: Vec<_> = answers::containers(text)?.into_iter().map(std::sync::Arc::new).collect();
     let networks = answers::networks(text)?;
+    let is_something = text.iter().any(u8::is_ascii_alphanumeric);
+    if containers.is_empty() && networks.is_empty() && is_something {
+        return Err(serde::de::Error::custom("no entry in it is a container or a network"));
+    }
     let surroundings = Surroundings::assumed();
     let mut inventory = Inventory { containers, networks, surroundings, remote: None, prefers_lasting: false };
     inventory.sort();

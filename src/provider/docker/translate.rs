@@ -15,7 +15,7 @@ use super::labels;
 use super::verdict::{Kind, Lead, Verdict};
 use super::vocabulary;
 use super::wishes::{Place, Wishes};
-use crate::config::{Config, DockerSpec, RouteSpec};
+use crate::config::{CertSource, CertSpec, Config, DockerSpec, RouteSpec};
 
 /// What the containers come to.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -50,6 +50,9 @@ pub fn translate(config: &Config, inventory: &Inventory) -> Translation {
     let mut asking: Vec<Asking<'_>> = Vec::new();
     for (index, container) in inventory.containers.iter().enumerate() {
         match wishes_of(container, docker, config) {
+            None if docker.speak.iter().any(|spoken| spoken.value == "nginx-proxy") => {
+                verdicts[index].notes = vocabulary::stray(container);
+            }
             None => {}
             Some(Ok(wishes)) => {
                 let notes = &mut verdicts[index].notes;
@@ -99,11 +102,18 @@ fn wishes_of(container: &Container, docker: &DockerSpec, config: &Config) -> Opt
     None
 }
 
-/// A certificate that the file does not have is told.
+/// The `[cert.<id>]` that a container means: by its id, else by the name of its file, which is what nginx-proxy knows it by.
+/// One that the file does not have is told.
 fn with_certificate(mut wishes: Wishes, config: &Config) -> Wishes {
-    let known = |id: &str| config.certs.iter().any(|cert| *cert.id.value == *id);
-    if let Some(id) = wishes.terms.cert.as_deref().filter(|id| !known(id)) {
-        let id = vocabulary::cut(id);
+    let Some(asked) = wishes.terms.cert.take() else { return wishes };
+    let by_id = config.certs.iter().find(|cert| *cert.id.value == *asked);
+    let is_file = |cert: &&CertSpec| match &cert.source {
+        CertSource::Files { cert, .. } => cert.value.file_stem().is_some_and(|stem| *stem == *asked),
+        CertSource::Acme(_) => false,
+    };
+    wishes.terms.cert = by_id.or_else(|| config.certs.iter().find(is_file)).map(|cert| Arc::clone(&cert.id.value));
+    if wishes.terms.cert.is_none() {
+        let id = vocabulary::cut(&asked);
         wishes.notes.push(format!(
             "CERT_NAME is `{id}`, and the file has no [cert.{id}]: the certificate that covers the name is shown"
         ));

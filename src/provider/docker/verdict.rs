@@ -81,8 +81,8 @@ const MOST_NOTES: usize = 20;
 /// The longest sentence about a container, in characters.
 const LONGEST: usize = 400;
 
-/// How many of its names one line of the log has.
-const MOST_NAMES_IN_A_LINE: usize = 20;
+/// How many names that lead to one place are shown.
+const MOST_NAMES: usize = 20;
 
 impl Verdict {
     /// Fit to be shown, logged and sent: containers wrote half of it, and may have meant harm.
@@ -116,9 +116,9 @@ impl Verdict {
             .into_iter()
             .map(|(names, to)| {
                 let to = to.map_or(String::new(), |to| format!(" -> {to}"));
-                let more = names.len().saturating_sub(MOST_NAMES_IN_A_LINE);
+                let more = names.len().saturating_sub(MOST_NAMES);
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let names = &names[..names.len().min(MOST_NAMES_IN_A_LINE)];
+                let names = &names[..names.len().min(MOST_NAMES)];
                 format!("{}{more}{to}", names.join(", "))
             })
             .collect();
@@ -171,7 +171,7 @@ impl Verdicts {
     }
 }
 
-/// Names are shown below 24 characters, words below 10, so that a usual line stays within 80.
+/// Names are shown below 26 characters, words below 10, so that a usual line stays within 80.
 impl fmt::Display for Verdicts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(trouble) = &self.trouble {
@@ -180,12 +180,14 @@ impl fmt::Display for Verdicts {
         if self.containers.is_empty() {
             return writeln!(f, "no containers");
         }
-        let names = self.containers.iter().map(|one| one.container.chars().count()).max().unwrap_or(0).clamp(9, 24);
+        let names = self.containers.iter().map(|one| one.container.chars().count()).max().unwrap_or(0).clamp(9, 26);
         writeln!(f, "{:names$}  VERDICT", "CONTAINER")?;
         for one in &self.containers {
             let mut lines: Vec<String> = Vec::new();
             for (names, to) in one.leads_by_address() {
-                lines.extend(names.iter().map(|name| (*name).to_owned()));
+                lines.extend(names.iter().take(MOST_NAMES).map(|name| (*name).to_owned()));
+                let more = names.len().saturating_sub(MOST_NAMES);
+                lines.extend((more > 0).then(|| format!("and {more} more (--json has them)")));
                 lines.extend(to.map(|to| format!("-> {to}")));
             }
             let mut why = one.why.clone();

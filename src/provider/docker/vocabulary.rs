@@ -162,6 +162,23 @@ fn port_by_default(container: &Container, sites: &[Site]) -> Option<String> {
     })
 }
 
+/// Notes on a container that asks for nothing, but looks as if somebody had meant it to: a misspelt or an empty name.
+pub fn stray(container: &Container) -> Vec<String> {
+    let settings = || container.settings.keys().map(String::as_str);
+    let mut notes: Vec<String> = settings().filter_map(unknown).collect();
+    if settings().any(|name| name == "VIRTUAL_HOST") {
+        notes.push("VIRTUAL_HOST is empty: no name leads here".to_owned());
+    }
+    let about_a_name = ["VIRTUAL_PORT", "VIRTUAL_PATH", "VIRTUAL_PROTO", "VIRTUAL_DEST"];
+    let mut lonely = about_a_name.into_iter().filter(|word| container.setting(word).is_some());
+    if notes.is_empty()
+        && let Some(word) = lonely.next()
+    {
+        notes.push(format!("{word} has no effect: there is no VIRTUAL_HOST, the name that leads here"));
+    }
+    notes
+}
+
 /// A note on a word that looks like one of nginx-proxy's and is none: a misspelt one, or one of a newer version.
 fn unknown(name: &str) -> Option<String> {
     let is_known = CARRIED.contains(&name)

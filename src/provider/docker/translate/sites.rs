@@ -160,7 +160,7 @@ fn route(
         headers: HeadersSpec::default(),
         paths,
         schemes: terms.schemes,
-        cert: terms.cert.clone().filter(|id| config.certs.iter().any(|cert| *cert.id.value == **id)),
+        cert: terms.cert.clone(),
     })
 }
 
