@@ -5,15 +5,18 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use super::reading::Reading;
 use super::section::Section;
-use super::{Config, Located, RouteSpec, Span};
+use super::{AllowEntry, Config, Located, RouteSpec, Span, TrustSpec};
 
 /// Reports what is wrong with the file as a whole.
 pub(super) fn check(reading: &Reading<'_>, file: &Section<'_, '_>, config: &Config) {
     check_presence(reading, file);
     check_addresses(reading, config);
     check_names(reading, config);
+    check_trust(reading, config);
     if !reading.has_faults() {
         warn_of_closed_doors(reading, config);
         warn_of_unserved_public_names(reading, config);
@@ -49,6 +52,31 @@ fn shown_address(address: SocketAddr) -> String {
     match address.ip().is_unspecified() && address.is_ipv6() {
         true => format!(":{}", address.port()),
         false => address.to_string(),
+    }
+}
+
+/// A block that nobody's gateways fill is `anyone` in other words.
+fn check_trust(reading: &Reading<'_>, config: &Config) {
+    let is_huge = |net: &IpNet| net.prefix_len() < if net.addr().is_ipv4() { 8 } else { 7 };
+    for door in &config.doors {
+        let TrustSpec::Peers(list) = &door.trust else { continue };
+        for entry in &list.entries {
+            let huge = match &entry.value {
+                AllowEntry::Net(net) => Some(net).filter(|net| is_huge(net)),
+                AllowEntry::Network(name) => config
+                    .networks
+                    .iter()
+                    .filter(|network| network.name.value == *name)
+                    .find_map(|network| network.nets.iter().find(|net| is_huge(net))),
+                // Told where it was read.
+                AllowEntry::Anyone => None,
+            };
+            if let Some(net) = huge {
+                let message = format!("`{net}` in `trust` lets every client choose its own address");
+                let help = "name the gateways in front of this door: `trust = [\"192.168.8.102\"]`";
+                reading.fault(entry.span, message, "", help);
+            }
+        }
     }
 }
 

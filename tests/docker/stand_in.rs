@@ -614,3 +614,22 @@ async fn who_shares_a_name_shares_its_requests_and_one_that_fails_is_set_aside()
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_container_of_default_host_answers_for_every_name_that_nobody_has() {
+    let (app, other) = (Upstream::answering("app").await, Upstream::answering("other").await);
+    let mut gateway = Gateway::stopped();
+    let engine = StandIn::start(&gateway, Some("1.41"));
+    engine.add("app", &app);
+    engine.add("other", &other);
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), "default_host = \"app\"\n"));
+    gateway.start(&[]).await;
+    serves(&gateway, "app").await;
+    for (host, text) in [("other.home.test/", "other"), ("nobody.home.test/", "app")] {
+        assert_eq!(gateway.get(host).await.text(), text, "{host}");
+    }
+    // Without the word, a name that nobody has is nobody's.
+    gateway.write(file(&gateway.folder().at("engine.sock").display().to_string(), ""));
+    gateway.reload().await.accepted();
+    assert_eq!(gateway.get("nobody.home.test/").await.refusal(), (404, "no-route"));
+}

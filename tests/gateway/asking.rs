@@ -93,6 +93,17 @@ async fn every_step_has_its_reason_and_its_place() {
 }
 
 #[tokio::test]
+async fn a_path_that_can_be_read_in_several_ways_is_said_to_be_one() {
+    let routes = "[routes.shop]\nto = \"http://127.0.0.1:9\"\npaths = { \"/open/*\" = { allow = [\"anyone\"] } }\n";
+    let edge = Gateway::serving(routes).await;
+    let said = explain(&edge, &["https://shop.home.test/secret/../open/x", "--from", "guest"]).await;
+    for part in ["403 access-denied", "read as /open/x", "servers read this path in 2 ways", "`/secret/../open/x`"] {
+        assert!(flat(&said.out).contains(part), "`{part}` in\n{}", said.out);
+    }
+    assert!(said.out.lines().all(|line| line.chars().count() <= 80), "{}", said.out);
+}
+
+#[tokio::test]
 async fn each_server_of_an_upstream_is_told_of_with_the_connections_that_are_kept() {
     let (one, gone) = (Upstream::echoing().await, Upstream::absent().await);
     let edge = Gateway::serving(format!("[routes.shop]\nto = [\"{one}\", \"{gone}\"]\n")).await;

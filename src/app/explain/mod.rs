@@ -101,6 +101,7 @@ pub fn explain(view: View<'_>, question: &Question) -> Result<(Explanation, Opti
         Some(Verdict::Refuse(_)) => decision.and_then(parts::would_lead_to),
         _ => None,
     };
+    notes.extend(decision.and_then(|decision| parts::other_readings(decision, &url.path)));
     let sent = match &course.end {
         End::Sent(_, uri, headers) => Some(parts::sent(&client.method, uri, headers)),
         _ => None,

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::place;
 use crate::config::{Balance, CertSource, Config, Origin, VerifySpec};
-use crate::model::{Client, HostPattern, normalise, show_duration};
+use crate::model::{Client, HostPattern, normalise, readings, show_duration};
 use crate::serve::{Believed, End};
 use crate::snapshot::{Action, Decision, Listener, Mode, Route, Snapshot, Trust};
 use crate::upstream::Target;
@@ -286,6 +286,23 @@ pub(super) fn path(decision: Option<&Decision<'_>>, path: &str, file: &str) -> P
         rule: rule.map(|rule| rule.pattern.to_string()),
         place: rule.and_then(|rule| place(file, rule.line)),
     }
+}
+
+/// That a path was refused where servers read it in several ways.
+pub(super) fn other_readings(decision: &Decision<'_>, path: &str) -> Option<String> {
+    let is_denied = matches!(decision.verdict, crate::snapshot::Verdict::Refuse(crate::model::Refusal::AccessDenied));
+    let guards = decision.route.is_some_and(|route| route.guards_paths);
+    let all = readings(path);
+    (is_denied && guards && all.len() > 1).then(|| {
+        let others: Vec<String> = all.iter().take(4).map(|read| format!("`{read}`")).collect();
+        format!(
+            "servers read this path in {} ways ({}{}), and on a route where a path has an `allow`, who asks must be admitted in \
+             each of them",
+            all.len(),
+            others.join(", "),
+            if all.len() > others.len() { ", …" } else { "" }
+        )
+    })
 }
 
 pub(super) fn access(decision: &Decision<'_>, file: &str) -> AccessPart {

@@ -19,6 +19,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -31,6 +32,9 @@ use crate::config::{DockerSpec, VerifySpec};
 
 /// One answer, from the first byte asked to the last one read. An engine under load takes seconds for a list.
 const WHOLE: Duration = Duration::from_secs(20);
+
+/// After this silence the kernel asks an engine on another machine whether it is still there.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Largest answer. Bytes; a list of a thousand containers has about two MiB.
 const LARGEST: usize = 32 << 20;
@@ -187,6 +191,9 @@ impl Engine {
             Way::Tcp { authority, host, tls } => {
                 let tcp = TcpStream::connect(authority).await.map_err(|cause| self.unreachable(cause))?;
                 let peer = tcp.peer_addr().ok().map(|address| address.ip());
+                // A stream of events may say nothing for days: the kernel notices a machine that is gone.
+                let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(QUIET / 6).with_retries(3);
+                let _ = SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
                 let stream = match tls {
                     None => Stream::Tcp(tcp),
                     Some(config) => {

@@ -124,3 +124,16 @@ fn one_that_cannot_be_read_is_nobody_elses_loss() {
     let nets = networks(br#"[{"Driver":"bridge","Name":7},{"Driver":"bridge","Name":"home"}]"#).unwrap();
     assert_eq!(nets.len(), 1);
 }
+
+proptest::proptest! {
+    #[test]
+    fn an_answer_that_was_damaged_is_read_or_refused(
+        at in 0..DOCKER.len(), length in 0_usize..40, with in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
+    ) {
+        let mut damaged = DOCKER.to_vec();
+        let end = (at + length).min(damaged.len());
+        damaged.splice(at..end, with);
+        let _ = (containers(&damaged), networks(&damaged), list(&damaged), container(&damaged));
+        let _ = (containers(&damaged[..at]), networks(&damaged[..at]));
+    }
+}

@@ -575,3 +575,81 @@ fn who_seems_to_have_meant_a_route_and_has_none_is_told() {
     // Words that mean something to programs other than nginx-proxy.
     assert!(told(&[("HSTS", "off"), ("DEFAULT_HOST", "a.test"), ("SSL_POLICY", "x")]).is_empty());
 }
+
+/// Words and values as somebody might write them who is in a hurry, or means harm.
+fn a_setting() -> impl proptest::strategy::Strategy<Value = (String, String)> {
+    use proptest::prelude::*;
+    let word = prop_oneof![
+        Just("VIRTUAL_HOST"),
+        Just("VIRTUAL_PORT"),
+        Just("VIRTUAL_PATH"),
+        Just("VIRTUAL_DEST"),
+        Just("VIRTUAL_PROTO"),
+        Just("VIRTUAL_HOST_MULTIPORTS"),
+        Just("NETWORK_ACCESS"),
+        Just("HTTPS_METHOD"),
+        Just("HSTS"),
+        Just("CERT_NAME"),
+        Just("com.github.nginx-proxy.nginx-proxy.loadbalance"),
+        Just("doorward.route"),
+        Just("doorward.to"),
+        Just("doorward.path"),
+        Just("doorward.strip"),
+        Just("doorward.allow"),
+        Just("doorward.public"),
+    ];
+    let value = prop_oneof![
+        any::<String>(),
+        "[a-c*~./,: ]{0,20}",
+        "(a|b|\\*|~)\\.home\\.test(, (x|kept)\\.home\\.test)?",
+        "\\{(a|b)\\.home\\.test: \\{(/|/a|~): \\{(port|dest|proto): (80|/x|https|\\[|null)\\}\\}\\}",
+        "(/|= /|~)[a-z/.%]{0,8}",
+        "(internal|external|redirect|nohttp|https|grpc|lan|guest|anyone|true|80|443|max-age=[0-9]{1,12})",
+    ];
+    (word.prop_map(str::to_owned), value)
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_containers_say_becomes_routes_within_what_the_file_admits(
+        said in proptest::collection::vec(proptest::collection::vec(a_setting(), 0..5), 1..5),
+    ) {
+        let containers: Vec<Container> = said
+            .iter()
+            .enumerate()
+            .map(|(nth, settings)| {
+                let settings: Vec<(&str, &str)> = settings.iter().map(|(word, value)| (word.as_str(), value.as_str())).collect();
+                running(&format!("c{nth}"), &[("home-net", &format!("172.18.0.{}", nth + 2))], &settings)
+            })
+            .collect();
+        let translation = translated("allow = [\"lan\"]\n", containers.clone());
+        proptest::prop_assert_eq!(translation.verdicts.len(), containers.len());
+        let mut hosts: Vec<String> = translation.routes.iter().map(|route| route.host.to_string()).collect();
+        proptest::prop_assert!(!hosts.contains(&"kept.home.test".to_owned()), "the file wins");
+        let count = hosts.len();
+        hosts.sort();
+        hosts.dedup();
+        proptest::prop_assert_eq!(hosts.len(), count, "a name has one route");
+        for route in &translation.routes {
+            proptest::prop_assert!(route.public.is_empty());
+            let lists = [&route.allow].into_iter().chain(route.paths.iter().map(|path| &path.allow));
+            for (nth, allow) in lists.enumerate() {
+                let Some(allow) = allow else {
+                    proptest::prop_assert!(nth > 0, "a path without a list has its route's");
+                    continue;
+                };
+                for entry in &allow.entries {
+                    let is_within = match &entry.value {
+                        AllowEntry::Anyone => false,
+                        AllowEntry::Network(name) => &**name == "lan",
+                        AllowEntry::Net(net) => "192.168.8.0/24".parse::<ipnet::IpNet>().unwrap().contains(net),
+                    };
+                    proptest::prop_assert!(is_within, "{}: {:?}", route.host, entry.value);
+                }
+            }
+        }
+        let mut turned = containers;
+        turned.reverse();
+        proptest::prop_assert_eq!(translated("allow = [\"lan\"]\n", turned), translation);
+    }
+}
