@@ -204,6 +204,8 @@ pub struct ClientIo {
     is_home: bool,
     /// For HTTP/1.
     framing: Option<Framing>,
+    /// Since when nothing was under way, at the last time that something began.
+    idle_since: u32,
     /// What was read before and is to be read again first.
     ahead: Bytes,
     /// What is written in the place of hyper's bare status, and how much of it was.
@@ -253,6 +255,14 @@ impl Socket {
                 }
                 polled
             }
+        }
+    }
+
+    /// Whether HTTP/2 is spoken, and no frame of it is half read.
+    fn is_between_frames(&self) -> bool {
+        match self {
+            Socket::Tls(tls) => tls.trailers.as_ref().is_some_and(Trailers::is_between),
+            Socket::Plain(_) => false,
         }
     }
 
@@ -331,7 +341,17 @@ impl ClientIo {
 
     fn new(socket: Socket, is_http1: bool, activity: Arc<Activity>, clock: Arc<Clock>, is_home: bool) -> ClientIo {
         let framing = is_http1.then(Framing::default);
-        ClientIo { socket, activity, clock, is_shut: false, is_home, framing, ahead: Bytes::new(), instead: None }
+        ClientIo {
+            socket,
+            activity,
+            clock,
+            is_shut: false,
+            is_home,
+            framing,
+            idle_since: 0,
+            ahead: Bytes::new(),
+            instead: None,
+        }
     }
 
     /// Whether hyper answers by itself: it writes a status while no exchange has anything on its way. That only happens
@@ -358,6 +378,20 @@ impl ClientIo {
             self.activity.half_closes(&self.clock);
         }
         is_it
+    }
+
+    /// Bytes came: something has begun, and the client has a limited time for the rest of it. Frames of HTTP/2 that are whole,
+    /// and no request, begin nothing: neither does the time for a head run, nor is the one for idle connections made longer.
+    fn note_beginning(&mut self) {
+        let (phase, since) = self.activity.phase();
+        match (phase, self.socket.is_between_frames()) {
+            (Phase::Idle, false) => {
+                self.idle_since = since;
+                self.activity.enter(Phase::Head, self.clock.tick());
+            }
+            (Phase::Head, true) => self.activity.enter(Phase::Idle, self.idle_since),
+            _ => {}
+        }
     }
 
     /// How many of these bytes are to be acted on.
@@ -425,8 +459,8 @@ impl hyper::rt::Read for ClientIo {
         unsafe {
             cursor.advance(filled);
         }
-        if filled > 0 && this.activity.phase().0 == Phase::Idle {
-            this.activity.enter(Phase::Head, this.clock.tick());
+        if filled > 0 {
+            this.note_beginning();
         }
         Poll::Ready(Ok(()))
     }

@@ -1,6 +1,7 @@
-//! HTTP/2 frames as the client sends them, looked at for one thing only: a trailer section that has pseudo-header fields makes
-//! the request malformed (RFC 9113 §8.1), and the HTTP library takes such fields away before anybody can see them. Ends the
-//! connection; decides nothing else, keeps no bytes beyond the beginning of one frame, and knows nothing of field values.
+//! HTTP/2 frames as the client sends them, looked at for two things. A trailer section that has pseudo-header fields makes
+//! the request malformed (RFC 9113 §8.1), and the HTTP library takes such fields away before anybody can see them: it ends the
+//! connection. And whether something has begun that is not whole yet: a client may be slow about that, but not for ever.
+//! Decides nothing else, keeps no bytes beyond the beginning of one frame, and knows nothing of field values.
 
 /// A frame's header (RFC 9113 §4.1).
 const HEADER: usize = 9;
@@ -13,6 +14,8 @@ const PREFACE: usize = 24;
 const LOOKED_AT: usize = HEADER + 24;
 
 const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 
@@ -37,15 +40,22 @@ pub struct Trailers {
     filled: usize,
     /// The highest stream that the client opened. A second HEADERS frame on a stream is its trailer section.
     highest: u32,
+    /// Whether a block of fields goes on in the next frame (RFC 9113 §4.3).
+    is_block_open: bool,
 }
 
 impl Default for Trailers {
     fn default() -> Self {
-        Trailers { skip: PREFACE, start: [0; LOOKED_AT], filled: 0, highest: 0 }
+        Trailers { skip: PREFACE, start: [0; LOOKED_AT], filled: 0, highest: 0, is_block_open: false }
     }
 }
 
 impl Trailers {
+    /// Whether all that began is whole: frames, and blocks of fields.
+    pub fn is_between(&self) -> bool {
+        self.skip == 0 && self.filled == 0 && !self.is_block_open
+    }
+
     /// Looks at the next bytes, however they were cut into reads.
     ///
     /// # Errors
@@ -94,6 +104,9 @@ impl Trailers {
     }
 
     fn judge(&mut self) -> Result<(), PseudoTrailer> {
+        if matches!(self.start[3], HEADERS | CONTINUATION) {
+            self.is_block_open = self.start[4] & END_HEADERS == 0;
+        }
         if !self.is_trailer() {
             if self.is_headers() {
                 self.highest = self.stream();
@@ -178,6 +191,27 @@ mod tests {
                     assert_eq!(verdict(&conversation(&trailer), piece), Err(PseudoTrailer), "{block:x?} by {piece}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_frame_or_a_block_that_has_begun_is_not_between() {
+        let mut screen = Trailers::default();
+        assert!(!screen.is_between(), "the preface is to come");
+        screen.look(&conversation(b"")).unwrap();
+        assert!(screen.is_between());
+        let open = frame(HEADERS, 1, 3, &[0x82]);
+        let (first, rest) = open.split_at(4);
+        let steps: [(&[u8], bool); 5] = [
+            (&frame(6, 0, 0, &[0; 8]), true),
+            (first, false),
+            (rest, false),
+            (&frame(CONTINUATION, 0, 3, &[0x87]), false),
+            (&frame(CONTINUATION, 4, 3, &[0x84]), true),
+        ];
+        for (step, (bytes, is_between)) in steps.into_iter().enumerate() {
+            screen.look(bytes).unwrap();
+            assert_eq!(screen.is_between(), is_between, "step {step}");
         }
     }
 
