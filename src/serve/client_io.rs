@@ -9,17 +9,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use hyper::rt::ReadBufCursor;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio_rustls::server::TlsStream;
 
+use super::client_socket::Socket;
 use super::core::SECOND;
 use super::framing::Framing;
 use super::garbage;
-use super::sealing::Sealing;
-use super::trailers::Trailers;
 use crate::model::Refusal;
 use crate::telemetry::RequestId;
-use crate::upstream::{Wire, poll_write_pieces};
+use crate::upstream::Wire;
 
 /// What a client connection is doing, as far as its bytes tell. Shared with the socket, which must be `Send` for upgrades;
 /// touched by one core only, so plain loads and stores suffice.
@@ -212,111 +211,13 @@ pub struct ClientIo {
     instead: Option<Box<(Vec<u8>, usize)>>,
 }
 
-enum Socket {
-    Plain(Wire),
-    Tls(Box<Tls>),
-}
-
-struct Tls {
-    stream: TlsStream<Wire>,
-    /// For HTTP/2.
-    sealing: Option<Sealing>,
-    /// For HTTP/2.
-    trailers: Option<Trailers>,
-}
-
-impl Socket {
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self {
-            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Tls(tls) => match &mut tls.sealing {
-                Some(sealing) => sealing.poll_write(&mut tls.stream, cx, bufs),
-                None => poll_write_pieces(&mut tls.stream, cx, bufs),
-            },
-        }
-    }
-
-    /// Waits for something to read, without a buffer.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Socket::Plain(stream) => stream.0.poll_read_ready(cx),
-            Socket::Tls(tls) => tls.stream.get_ref().0.0.poll_read_ready(cx),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<io::Result<()>> {
-        match self {
-            Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Socket::Tls(tls) => {
-                let Some(sealing) = &mut tls.sealing else { return Pin::new(&mut tls.stream).poll_flush(cx) };
-                let polled = sealing.poll_flush(&mut tls.stream, cx, activity.turn());
-                if activity.phase().0 == Phase::Idle {
-                    sealing.rest();
-                }
-                polled
-            }
-        }
-    }
-
-    /// Whether HTTP/2 is spoken, and no frame of it is half read.
-    fn is_between_frames(&self) -> bool {
-        match self {
-            Socket::Tls(tls) => tls.trailers.as_ref().is_some_and(Trailers::is_between),
-            Socket::Plain(_) => false,
-        }
-    }
-
-    fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Socket::Tls(tls) => match &mut tls.sealing {
-                Some(sealing) => sealing.poll_hand_over(&mut tls.stream, cx),
-                None => Poll::Ready(Ok(())),
-            },
-            Socket::Plain(_) => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Socket::Tls(tls) => {
-                let before = buffer.filled().len();
-                ready!(Pin::new(&mut tls.stream).poll_read(cx, buffer))?;
-                let looked = tls.trailers.as_mut().map_or(Ok(()), |trailers| trailers.look(&buffer.filled()[before..]));
-                Poll::Ready(looked.map_err(|wrong| io::Error::new(io::ErrorKind::InvalidData, wrong)))
-            }
-        }
-    }
-
-    /// Reads to the end, however it comes, and forgets. Gives way to others after every few reads.
-    fn poll_forget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut block = [std::mem::MaybeUninit::uninit(); 16 * 1024];
-        for _ in 0..8 {
-            let mut buffer = ReadBuf::uninit(&mut block);
-            match ready!(self.poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
-                _ => return Poll::Ready(Ok(())),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
 impl ClientIo {
     /// A cleartext socket.
     pub fn plain(stream: Wire, activity: Arc<Activity>, clock: Arc<Clock>, is_home: bool) -> ClientIo {
         ClientIo::new(Socket::Plain(stream), true, activity, clock, is_home)
     }
 
-    /// A TLS socket. HTTP/2 is sealed in whole records: see [`Sealing`].
+    /// A TLS socket.
     pub fn tls(
         stream: TlsStream<Wire>,
         is_h2: bool,
@@ -324,8 +225,7 @@ impl ClientIo {
         clock: Arc<Clock>,
         is_home: bool,
     ) -> ClientIo {
-        let (sealing, trailers) = (is_h2.then(Sealing::default), is_h2.then(Trailers::default));
-        ClientIo::new(Socket::Tls(Box::new(Tls { stream, sealing, trailers })), !is_h2, activity, clock, is_home)
+        ClientIo::new(Socket::tls(stream, is_h2), !is_h2, activity, clock, is_home)
     }
 
     /// Has these bytes, which were read already, read again first.
@@ -495,7 +395,8 @@ impl hyper::rt::Write for ClientIo {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let polled = this.socket.poll_flush(cx, &this.activity);
+        let is_idle = this.activity.phase().0 == Phase::Idle;
+        let polled = this.socket.poll_flush(cx, this.activity.turn(), is_idle);
         this.activity.wrote(&polled, &this.clock);
         if polled.is_ready() {
             this.activity.flushed();

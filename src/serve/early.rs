@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 use super::body::{BodyError, ResponseBody};
 
 /// How long the end of an answer waits for the end of its request.
-const MOMENT: Duration = Duration::from_millis(50);
+const MOMENT: Duration = Duration::from_millis(150);
 
 /// An answer's body as the client's connection takes it.
 pub struct LastWord {

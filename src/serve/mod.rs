@@ -4,6 +4,7 @@
 mod announce;
 mod body;
 mod client_io;
+mod client_socket;
 mod connection;
 mod core;
 mod counting;
