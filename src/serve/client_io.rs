@@ -161,11 +161,13 @@ impl Activity {
         self.first_byte.load(Ordering::Relaxed) == 0x16
     }
 
-    /// All that was written has left: what is written next belongs to a new exchange, or to none.
-    fn flushed(&self) {
-        if self.is_in_answer.load(Ordering::Relaxed) && self.phase().0 != Phase::Busy {
+    /// All that was written has left: what is written next belongs to a new exchange, or to none. Whether an answer ended so.
+    fn flushed(&self) -> bool {
+        let is_the_end = self.is_in_answer.load(Ordering::Relaxed) && self.phase().0 != Phase::Busy;
+        if is_the_end {
             self.is_in_answer.store(false, Ordering::Relaxed);
         }
+        is_the_end
     }
 
     /// Enters a phase at a tick.
@@ -273,7 +275,9 @@ impl ClientIo {
 
     /// Whether a client that ends has only closed its side: its last request is whole, and not answered yet.
     fn is_half_closed(&self) -> bool {
-        let is_it = self.framing.as_ref().is_some_and(Framing::is_between) && self.activity.phase().0 == Phase::Busy;
+        // An exchange is over when hyper has the end of its answer: some of that may still wait for the client to read.
+        let is_in_answer = self.activity.is_in_answer.load(Ordering::Relaxed);
+        let is_it = is_in_answer && self.framing.as_ref().is_some_and(Framing::is_between);
         if is_it {
             self.activity.half_closes(&self.clock);
         }
@@ -398,8 +402,9 @@ impl hyper::rt::Write for ClientIo {
         let is_idle = this.activity.phase().0 == Phase::Idle;
         let polled = this.socket.poll_flush(cx, this.activity.turn(), is_idle);
         this.activity.wrote(&polled, &this.clock);
-        if polled.is_ready() {
-            this.activity.flushed();
+        if polled.is_ready() && this.activity.flushed() && this.activity.is_half_closed() {
+            // Nothing is to come from that client: the connection is to learn it now.
+            cx.waker().wake_by_ref();
         }
         polled
     }
