@@ -275,9 +275,9 @@ impl ClientIo {
 
     /// Whether a client that ends has only closed its side: its last request is whole, and not answered yet.
     fn is_half_closed(&self) -> bool {
-        // An exchange is over when hyper has the end of its answer: some of that may still wait for the client to read.
-        let is_in_answer = self.activity.is_in_answer.load(Ordering::Relaxed);
-        let is_it = is_in_answer && self.framing.as_ref().is_some_and(Framing::is_between);
+        // An exchange is over when hyper has the end of its answer, and that may wait for the client to read on.
+        let is_answered = self.activity.phase().0 != Phase::Busy && !self.activity.is_blocked();
+        let is_it = !is_answered && self.framing.as_ref().is_some_and(Framing::is_between);
         if is_it {
             self.activity.half_closes(&self.clock);
         }
