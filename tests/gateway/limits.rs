@@ -1,7 +1,7 @@
 //! Sizes and silences.
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::harness::{Door, Gateway, Upstream, eventually};
@@ -210,15 +210,26 @@ async fn idle_connections_are_closed_after_60_seconds() {
         began.elapsed().as_secs()
     };
     // A frame that is no request neither begins the shorter time of a head nor makes this one longer.
-    let (wire, _) = edge.client().h2().open("shop.home.test").await.unwrap();
-    let (_sender, mut connection) = h2::client::handshake(wire).await.unwrap();
-    let mut pings = connection.ping_pong().unwrap();
+    let (mut wire, _) = edge.client().h2().open("shop.home.test").await.unwrap();
     let pinged = async {
-        let (ended, _) = tokio::join!(connection, pings.ping(h2::Ping::opaque()));
-        (ended, began.elapsed().as_secs())
+        wire.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x08\x06\0\0\0\0\0opaque..")
+            .await
+            .unwrap();
+        let mut kinds = Vec::new();
+        let mut head = [0; 9];
+        while wire.read_exact(&mut head).await.is_ok() {
+            assert!(began.elapsed().as_secs() < 100, "still open");
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            wire.read_exact(&mut payload).await.unwrap();
+            kinds.push(head[3]);
+            if (head[3], head[4]) == (6, 0) {
+                wire.write_all(&[&[0, 0, 8, 6, 1, 0, 0, 0, 0], &payload[..]].concat()).await.unwrap();
+            }
+        }
+        (kinds, began.elapsed().as_secs())
     };
-    let (one, two, (ended, three)) = tokio::join!(waits(&mut one), waits(&mut two), pinged);
-    ended.expect("an orderly end");
+    let (one, two, (kinds, three)) = tokio::join!(waits(&mut one), waits(&mut two), pinged);
+    assert_eq!(kinds.last(), Some(&7), "GOAWAY is the last word: {kinds:?}");
     assert!([one, two, three].iter().all(|seconds| (50..90).contains(seconds)), "{one} s, {two} s, {three} s");
 }
 
@@ -228,7 +239,6 @@ async fn a_trickling_body_is_cut_off() {
     let shop = Upstream::echoing().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
     let (mut wire, _) = edge.client().at(Door::Plain).open("shop.home.test").await.unwrap();
-    use tokio::io::AsyncWriteExt;
     wire.write_all(b"POST /trickle HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 1000000\r\n\r\n").await.unwrap();
     let began = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1));
@@ -241,7 +251,6 @@ async fn a_trickling_body_is_cut_off() {
 
 /// Sends this, and then nothing: after how many seconds the other side ended it, and what it said.
 async fn ends_after(client: &crate::harness::Client, bytes: &str) -> (u64, String) {
-    use tokio::io::AsyncWriteExt;
     let (mut wire, _) = client.open("shop.home.test").await.unwrap();
     wire.write_all(bytes.as_bytes()).await.unwrap();
     wire.flush().await.unwrap();

@@ -40,21 +40,44 @@ async fn testssl_finds_nothing_that_is_not_accepted() {
         return not_judged("testssl.sh");
     }
     let (edge, _shop) = edge().await;
+    // What it could not look at (its own clients stalled, say) is looked at again: that is no finding.
+    for is_last in [false, false, true] {
+        let faults = testssl_faults(&edge).await;
+        if faults.iter().any(was_looked_at) || is_last {
+            assert!(faults.is_empty(), "{faults:#?}");
+        }
+        if faults.is_empty() {
+            break;
+        }
+        println!("again, because of {faults:#?}");
+    }
+}
+
+/// Whether a fault is one, and not a look that did not succeed.
+fn was_looked_at(fault: &Value) -> bool {
+    !matches!(fault["severity"].as_str(), Some("WARN" | "DEBUG" | "FATAL"))
+}
+
+/// What testssl.sh finds fault with that is not accepted.
+async fn testssl_faults(edge: &Gateway) -> Vec<Value> {
     let report = edge.folder().at("testssl.json");
+    let _ = std::fs::remove_file(&report); // it appends
     let mut command = Command::new("testssl");
-    command.args(["--quiet", "--color", "0", "--warnings", "batch", "--ip", &edge.address().to_string()]);
+    command.args(["--quiet", "--color", "0", "--warnings", "batch", "--nodns", "min"]);
+    command.arg("--ip").arg(edge.address().to_string());
     command.arg("--add-ca").arg(edge.folder().at("ca.pem")).arg("--jsonfile").arg(&report);
     command.arg(format!("https://shop.home.test:{}", Door::Https.port()));
     let said = output(command, Duration::from_secs(400)).await;
     let report = std::fs::read_to_string(&report).unwrap_or_else(|e| panic!("{e}: {said}"));
     let findings: Vec<Value> = serde_json::from_str(&report).unwrap_or_else(|e| panic!("{e}: {report}"));
     assert!(findings.len() > 120, "it looked at everything: {}", findings.len());
-    let is_fault = |f: &&Value| !matches!(f["severity"].as_str(), Some("OK" | "INFO"));
+    let is_fault = |f: &Value| !matches!(f["severity"].as_str(), Some("OK" | "INFO"));
     let is_accepted =
         |f: &Value| ACCEPTED.iter().any(|(id, _)| f["id"].as_str().is_some_and(|found| found.starts_with(id)));
-    let (accepted, faults): (Vec<&Value>, Vec<&Value>) = findings.iter().filter(is_fault).partition(|f| is_accepted(f));
-    println!("{} findings, {} accepted: {accepted:#?}", findings.len(), accepted.len());
-    assert!(faults.is_empty(), "{faults:#?}");
+    let count = findings.len();
+    let (accepted, faults): (Vec<Value>, Vec<Value>) = findings.into_iter().filter(is_fault).partition(is_accepted);
+    println!("{count} findings, {} accepted: {accepted:#?}", accepted.len());
+    faults
 }
 
 #[tokio::test]
