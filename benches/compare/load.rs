@@ -86,6 +86,8 @@ pub struct Outcome {
     pub resumed: u64,
     /// Latency percentiles in microseconds: 50, 90, 99, 99.9.
     pub latency_us: Option<[f64; 4]>,
+    /// The 99th percentiles of tenths of a second: the middle one, in microseconds.
+    pub middle_p99_us: Option<f64>,
     /// 99th percentile of how late the generator itself was, in microseconds.
     pub generator_late_us: Option<f64>,
 }

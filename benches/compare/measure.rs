@@ -224,13 +224,13 @@ impl Bench {
         let [p50, p90, p99, p999] = outcome.latency_us.ok_or("no request of the window was answered")?;
         let late = outcome.generator_late_us.unwrap_or(f64::NAN);
         Ok(Sample {
-            value: p99,
+            value: outcome.middle_p99_us.unwrap_or(p99),
             user: None,
             system: None,
             rate: Some(outcome.done as f64 / (self.seconds + 1) as f64),
             busy: Some(cpu.total() / 1e6 / began.elapsed().as_secs_f64()),
             note: Some(format!(
-                "at {rate:.0}/s: p50 {p50:.0}, p90 {p90:.0}, p99.9 {p999:.0} µs; generator late by {late:.0} µs (p99)"
+                "at {rate:.0}/s: p50 {p50:.0}, p90 {p90:.0}, p99 {p99:.0}, p99.9 {p999:.0} µs over all; generator late by {late:.0} µs (p99)"
             )),
         })
     }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_setaffinity};
+
 use crate::measure::{Bench, Sample};
 use crate::peers::Serving;
 use crate::process::{find, pinned};
@@ -24,6 +26,9 @@ pub fn routes(count: usize, change: usize) -> String {
     text
 }
 
+/// Times that the load without reloads and the one with them take turns: a pause of the machine is in one of them.
+const TURNS: usize = 3;
+
 /// The 99th percentile with reloads by the one without. The data core has a core of its own; the control plane takes what
 /// the load leaves of the other, as it would take a free one where there are more than two.
 pub fn reloads(
@@ -34,29 +39,42 @@ pub fn reloads(
     serving: &Serving,
 ) -> Result<Sample, Failure> {
     place_threads(bench, serving)?;
-    let without = bench.paced(connections, rate, serving)?;
-    let is_over = AtomicBool::new(false);
-    let (with, reloads) = thread::scope(|scope| {
-        let reloading = scope.spawn(|| reload_every_second(bench, count, serving, &is_over));
-        let with = bench.paced(connections, rate, serving);
-        is_over.store(true, Ordering::Relaxed);
-        (with, reloading.join().unwrap_or_else(|_| Err("the reloads have panicked".into())))
-    });
-    let (with, (reloads, took)) = (with?, reloads?);
     let percentiles =
         |outcome: &crate::load::Outcome| outcome.latency_us.ok_or("no request of the window was answered");
-    let ([_, _, before, before999], [_, _, after, after999]) = (percentiles(&without)?, percentiles(&with)?);
+    let (mut before, mut after, mut took) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        before.push(percentiles(&bench.paced(connections, rate, serving)?)?);
+        let is_over = AtomicBool::new(false);
+        let (with, reloads) = thread::scope(|scope| {
+            let reloading = scope.spawn(|| reload_every_second(bench, count, serving, &is_over));
+            let with = bench.paced(connections, rate, serving);
+            is_over.store(true, Ordering::Relaxed);
+            (with, reloading.join().unwrap_or_else(|_| Err("the reloads have panicked".into())))
+        });
+        after.push(percentiles(&with?)?);
+        took.extend(reloads?);
+    }
+    let middle = |turns: &[[f64; 4]], which: usize| median(turns.iter().map(|turn| turn[which]).collect());
+    let (p99, p99_with) = (middle(&before, 2), middle(&after, 2));
+    let (p999, p999_with) = (middle(&before, 3), middle(&after, 3));
     Ok(Sample {
-        value: after / before,
+        value: p99_with / p99,
         user: None,
         system: None,
         rate: None,
         busy: None,
         note: Some(format!(
-            "p99 {before:.0} µs without, {after:.0} µs with {reloads} reloads of {took:.0} ms each; p99.9 {before999:.0} and \
-             {after999:.0} µs"
+            "p99 {p99:.0} µs without, {p99_with:.0} µs with {} reloads of {:.0} ms each; p99.9 {p999:.0} and {p999_with:.0} µs; \
+             medians of {TURNS} turns",
+            took.len(),
+            median(took.clone())
         )),
     })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// CPU time of the busier of two workers by that of the other, while each could have one of two downloads.
@@ -118,16 +136,22 @@ fn call(program: &str, words: &[&str]) -> Result<(), Failure> {
     Err(format!("{program} {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()).into())
 }
 
-/// Changes one route and asks for a reload, each second; how many there were, and milliseconds of one (the middle).
+/// Changes one route and asks for a reload, each second; milliseconds that each took. All that this needs stays away from the
+/// core that serves, and steps back for the load.
 fn reload_every_second(
     bench: &Bench,
     count: usize,
     serving: &Serving,
     is_over: &AtomicBool,
-) -> Result<(usize, f64), Failure> {
+) -> Result<Vec<f64>, Failure> {
+    let mut here = CpuSet::new();
+    here.set(bench.load_core);
+    sched_setaffinity(None, &here)?;
     let text = fs::read_to_string(&serving.config)?;
     let head = text.split("\n[routes.\"changing").next().unwrap_or_default();
     let state = serving.config.with_file_name("doorward-state").display().to_string();
+    let chrt = find("chrt").ok_or("chrt is not installed")?;
+    let words = ["--idle", "0", &serving.program.display().to_string(), "reload", "--state", &state].map(str::to_owned);
     let mut took = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         let next = Instant::now() + Duration::from_secs(1);
@@ -135,15 +159,12 @@ fn reload_every_second(
         fs::write(&whole, format!("{head}{}", routes(count, took.len() + 1)))?;
         fs::rename(&whole, &serving.config)?;
         let began = Instant::now();
-        let words = ["reload", "--state", &state].map(str::to_owned);
-        let output = pinned(bench.load_core, &serving.program, &words).output()?;
+        let output = pinned(bench.load_core, &chrt, &words).output()?;
         if !output.status.success() {
             return Err(format!("a reload was refused: {}", String::from_utf8_lossy(&output.stderr)).into());
         }
         took.push(began.elapsed().as_secs_f64() * 1e3);
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
-    took.sort_by(f64::total_cmp);
-    let middle = took.get(took.len() / 2).copied().ok_or("there was no reload")?;
-    Ok((took.len(), middle))
+    Ok(took)
 }

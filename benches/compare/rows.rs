@@ -117,7 +117,7 @@ impl Row {
     pub fn is_for(&self, peer: Peer) -> bool {
         match peer {
             Peer::Doorward => true,
-            Peer::Relay => matches!(self.id, "h1-clear" | "h1-tls" | "websocket"),
+            Peer::Relay => matches!(self.id, "h1-clear" | "h1-tls" | "body-h1" | "upload-h1" | "websocket"),
             _ => !self.measure.is_ours(),
         }
     }

@@ -121,6 +121,7 @@ pub enum AppError {
 /// Serves until a signal ends it. `ready` is called once, when every door is open.
 pub fn run(options: RunOptions, ready: impl FnOnce(&Running)) -> Result<(), AppError> {
     limits::raise_descriptors();
+    limits::decline_huge_pages();
     limits::count_panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Start)?;
     let outcome = runtime.block_on(async {

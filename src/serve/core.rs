@@ -230,6 +230,9 @@ impl Core {
             }
         }
         self.log.flush();
+        if tick.is_multiple_of(SECOND) {
+            give_back_memory();
+        }
         if tick.is_multiple_of(5 * SECOND) {
             let snapshot = self.cell.load();
             self.pool.sweep(now, |lane| snapshot.lanes.binary_search(&lane).is_ok());
@@ -431,6 +434,16 @@ where
     F: AsyncFnMut(),
 {
     while catch_unwind(AssertUnwindSafe(|| tasks.block_on(runtime, work()))).is_err() {}
+}
+
+/// Gives back to the system what this core's heap has not needed for a second: the allocator does so by itself only when it
+/// is asked for more, and a house is silent for hours.
+fn give_back_memory() {
+    // SAFETY: the allocator looks through the heap of the calling thread; no pointer is taken or given.
+    #[expect(unsafe_code, reason = "the allocator's crate has no other way to ask for it")]
+    unsafe {
+        libmimalloc_sys::mi_collect(false);
+    }
 }
 
 async fn work(core: &Rc<Core>, inbox: &mut mpsc::UnboundedReceiver<Order>) {
