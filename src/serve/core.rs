@@ -40,6 +40,10 @@ const LAST: Duration = Duration::from_secs(1);
 /// crowd of new ones does not ask for each.
 const SHED_ONE_IN: usize = 256;
 
+/// Connections that wait to be taken up by a core. When every core has so many, no more are accepted: they wait in the kernel,
+/// where they hold nothing of ours, and nobody's idle connection is ended for the sake of a crowd that cannot be served yet.
+const MOST_UNTAKEN: usize = 256;
+
 /// Ticks in a second.
 pub const SECOND: u32 = 4;
 
@@ -69,8 +73,16 @@ pub struct Load {
     pub exchanges: AtomicUsize,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// Those of them that have not had a turn yet.
+    pub untaken: AtomicUsize,
     /// Grows with every turn of the sweeper: a core whose beat stands still is stalled.
     pub beat: AtomicUsize,
+}
+
+impl Load {
+    fn is_behind(&self) -> bool {
+        self.untaken.load(Ordering::Relaxed) >= MOST_UNTAKEN
+    }
 }
 
 /// One data core, as everything on it sees it.
@@ -341,13 +353,21 @@ impl Cores {
         self.cores.len()
     }
 
-    /// Gives an accepted connection to the least busy core: fewest requests in flight, then fewest connections. A household
-    /// has few, heavy connections, and two downloads must not share a core while the other sleeps.
+    /// Whether every core has as many connections to take up as it may: none is to be accepted now.
+    pub fn are_behind(&self) -> bool {
+        self.loads.iter().all(Load::is_behind)
+    }
+
+    /// Gives an accepted connection to the least busy core: one that keeps up, fewest requests in flight, then fewest
+    /// connections. A household has few, heavy connections, and two downloads must not share a core while the other sleeps.
     pub fn serve(&self, stream: StdTcpStream, peer: SocketAddr, listener: Listener, place: Option<Held>) {
-        let busy =
-            |(_, load): &(_, &Load)| (load.exchanges.load(Ordering::Relaxed), load.connections.load(Ordering::Relaxed));
+        let busy = |(_, load): &(_, &Load)| {
+            let exchanges = load.exchanges.load(Ordering::Relaxed);
+            (load.is_behind(), exchanges, load.connections.load(Ordering::Relaxed))
+        };
         if let Some((core, load)) = self.cores.iter().zip(self.loads.iter()).min_by_key(busy) {
             load.connections.fetch_add(1, Ordering::Relaxed);
+            load.untaken.fetch_add(1, Ordering::Relaxed);
             let _ = core.send(Order::Serve(stream, peer, listener, place));
         }
     }
@@ -477,7 +497,17 @@ async fn work(core: &Rc<Core>, inbox: &mut mpsc::UnboundedReceiver<Order>) {
     }
 }
 
+/// A connection that waits for its first turn: counted until then, or until it is cut.
+struct Untaken(Rc<Core>);
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.0.load().untaken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Listener, place: Option<Held>) {
+    let untaken = Untaken(Rc::clone(core));
     match TcpStream::from_std(stream) {
         Ok(stream) => {
             let _ = stream.set_nodelay(true);
@@ -485,7 +515,10 @@ fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Liste
             let ends = (peer, stream.local_addr().unwrap_or(listener.address));
             let connection = Rc::new(Connection::new(&core.cell.load(), listener, ends, place, core.tick()));
             let registered = Registered::new(core, &connection);
-            let task = tokio::task::spawn_local(drive::serve(registered, stream));
+            let task = tokio::task::spawn_local(async move {
+                drop(untaken);
+                drive::serve(registered, stream).await;
+            });
             connection.served_by(task.abort_handle());
         }
         Err(error) => {

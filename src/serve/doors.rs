@@ -23,6 +23,9 @@ use crate::telemetry::{CoreMetrics, NoRoom, resident_memory};
 /// How long accepting rests when the process is out of descriptors or memory: the open connections go on meanwhile.
 const REST: Duration = Duration::from_millis(100);
 
+/// How long accepting rests when no core keeps up.
+const BREATH: Duration = Duration::from_millis(1);
+
 /// Descriptors that are held back from clients: when all are used up they are let go for what must still work (a reload, the
 /// admin socket, DNS, the log), and nobody is accepted until they are back.
 const HELD_BACK: usize = 16;
@@ -194,6 +197,7 @@ impl Acceptor {
     async fn accept(self: Rc<Self>, address: SocketAddr, listener: Rc<tokio::net::TcpListener>) {
         loop {
             self.wait_for_descriptors().await;
+            self.wait_for_cores().await;
             match listener.accept().await {
                 Ok((stream, peer)) => self.admit(address, stream, peer),
                 // The client was gone before we looked.
@@ -215,6 +219,13 @@ impl Acceptor {
         while !self.hold_back() {
             self.cores.shed().await;
             tokio::time::sleep(REST).await;
+        }
+    }
+
+    /// Rests while no core keeps up with what is accepted.
+    async fn wait_for_cores(&self) {
+        while self.cores.are_behind() {
+            tokio::time::sleep(BREATH).await;
         }
     }
 
