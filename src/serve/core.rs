@@ -25,7 +25,7 @@ use super::drive;
 use super::exchange::Exchange;
 use super::looking::Look;
 use super::request;
-use super::room::{Room, Shortage};
+use super::room::{Load, Room, Shortage, give_back_memory};
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
 use crate::telemetry::{AccessLog, CoreLog, Ended, Metrics, NO_ROUTE, RouteMetrics};
 use crate::upstream::Pool;
@@ -39,10 +39,6 @@ const LAST: Duration = Duration::from_secs(1);
 /// How many idle connections are ended at once when room is needed: at least one, and one in so many of those open, so that a
 /// crowd of new ones does not ask for each.
 const SHED_ONE_IN: usize = 256;
-
-/// Connections that wait to be taken up by a core. When every core has so many, no more are accepted: they wait in the kernel,
-/// where they hold nothing of ours, and nobody's idle connection is ended for the sake of a crowd that cannot be served yet.
-const MOST_UNTAKEN: usize = 256;
 
 /// Ticks in a second.
 pub const SECOND: u32 = 4;
@@ -64,25 +60,6 @@ pub struct Plant {
     pub shortage: Arc<Shortage>,
     /// Our name in Via: unique to this installation, so that two gateways in a row are no loop.
     pub via: Arc<str>,
-}
-
-/// How busy a core is; read when an accepted connection is given to one.
-#[derive(Debug, Default)]
-pub struct Load {
-    /// Exchanges in flight.
-    pub exchanges: AtomicUsize,
-    /// Open connections.
-    pub connections: AtomicUsize,
-    /// Those of them that have not had a turn yet.
-    pub untaken: AtomicUsize,
-    /// Grows with every turn of the sweeper: a core whose beat stands still is stalled.
-    pub beat: AtomicUsize,
-}
-
-impl Load {
-    fn is_behind(&self) -> bool {
-        self.untaken.load(Ordering::Relaxed) >= MOST_UNTAKEN
-    }
 }
 
 /// One data core, as everything on it sees it.
@@ -454,16 +431,6 @@ where
     F: AsyncFnMut(),
 {
     while catch_unwind(AssertUnwindSafe(|| tasks.block_on(runtime, work()))).is_err() {}
-}
-
-/// Gives back to the system what this core's heap has not needed for a second: the allocator does so by itself only when it
-/// is asked for more, and a house is silent for hours.
-fn give_back_memory() {
-    // SAFETY: the allocator looks through the heap of the calling thread; no pointer is taken or given.
-    #[expect(unsafe_code, reason = "the allocator's crate has no other way to ask for it")]
-    unsafe {
-        libmimalloc_sys::mi_collect(false);
-    }
 }
 
 async fn work(core: &Rc<Core>, inbox: &mut mpsc::UnboundedReceiver<Order>) {

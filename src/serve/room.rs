@@ -1,7 +1,7 @@
-//! How much the process takes on in all: connections, requests, memory. The system gives the defaults; the file may say
-//! otherwise, but no more than there are descriptors.
+//! How much the process takes on in all: connections, requests, memory; and how much each core has on its hands. The system
+//! gives the defaults; the file may say otherwise, but no more than there are descriptors.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::LimitsSpec;
 
@@ -16,6 +16,10 @@ const MOST: u32 = 100_000;
 
 /// Fewer than this is never the default, however small.
 const LEAST: u32 = 64;
+
+/// Connections that wait to be taken up by a core. When every core has so many, no more are accepted: they wait in the kernel,
+/// where they hold nothing of ours, and nobody's idle connection is ended for the sake of a crowd that cannot be served yet.
+const MOST_UNTAKEN: usize = 256;
 
 /// What the system gives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +99,36 @@ impl Shortage {
         let is_on = is_on && !is_kept;
         self.is_on.store(is_on, Ordering::Relaxed);
         (is_on, is_on != before)
+    }
+}
+
+/// How busy a core is; read when an accepted connection is given to one.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Exchanges in flight.
+    pub exchanges: AtomicUsize,
+    /// Open connections.
+    pub connections: AtomicUsize,
+    /// Those of them that have not had a turn yet.
+    pub untaken: AtomicUsize,
+    /// Grows with every turn of the sweeper: a core whose beat stands still is stalled.
+    pub beat: AtomicUsize,
+}
+
+impl Load {
+    /// Whether it has as many connections to take up as it may.
+    pub fn is_behind(&self) -> bool {
+        self.untaken.load(Ordering::Relaxed) >= MOST_UNTAKEN
+    }
+}
+
+/// Gives back to the system what the calling thread's heap has not needed for a second: the allocator does so by itself only when it
+/// is asked for more, and a house is silent for hours.
+pub fn give_back_memory() {
+    // SAFETY: the allocator looks through the heap of the calling thread; no pointer is taken or given.
+    #[expect(unsafe_code, reason = "the allocator's crate has no other way to ask for it")]
+    unsafe {
+        libmimalloc_sys::mi_collect(false);
     }
 }
 
