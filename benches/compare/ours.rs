@@ -13,6 +13,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::measure::{Bench, Sample};
 use crate::peers::Serving;
 use crate::process::{find, pinned};
+use crate::report::middle;
 use crate::rows::Count;
 use crate::{Failure, tools};
 
@@ -54,9 +55,10 @@ pub fn reloads(
         after.push(percentiles(&with?)?);
         took.extend(reloads?);
     }
-    let middle = |turns: &[[f64; 4]], which: usize| median(turns.iter().map(|turn| turn[which]).collect());
-    let (p99, p99_with) = (middle(&before, 2), middle(&after, 2));
-    let (p999, p999_with) = (middle(&before, 3), middle(&after, 3));
+    let of_turns =
+        |turns: &[[f64; 4]], which: usize| middle(turns.iter().map(|turn| turn[which]).collect()).unwrap_or(f64::NAN);
+    let (p99, p99_with) = (of_turns(&before, 2), of_turns(&after, 2));
+    let (p999, p999_with) = (of_turns(&before, 3), of_turns(&after, 3));
     Ok(Sample {
         value: p99_with / p99,
         user: None,
@@ -67,14 +69,9 @@ pub fn reloads(
             "p99 {p99:.0} µs without, {p99_with:.0} µs with {} reloads of {:.0} ms each; p99.9 {p999:.0} and {p999_with:.0} µs; \
              medians of {TURNS} turns",
             took.len(),
-            median(took.clone())
+            middle(took.clone()).unwrap_or(f64::NAN)
         )),
     })
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// CPU time of the busier of two workers by that of the other, while each could have one of two downloads.

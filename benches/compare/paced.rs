@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::Failure;
 use crate::exchange::Answer;
 use crate::load::{Run, client_config, connect};
+use crate::report::middle;
 
 /// The generator looks at the clock this often.
 const TICK: Duration = Duration::from_micros(100);
@@ -62,11 +63,10 @@ pub async fn drive(run: &Rc<Run>) -> Result<(), Failure> {
     for (at, latency) in &latencies {
         slices.entry(at.as_millis() / SLICE.as_millis()).or_default().push(*latency);
     }
-    let mut of_slices: Vec<f64> = slices.values_mut().map(|slice| percentile(slice, 0.99)).collect();
-    of_slices.sort_by(f64::total_cmp);
+    let of_slices: Vec<f64> = slices.values_mut().map(|slice| percentile(slice, 0.99)).collect();
     let mut latencies: Vec<Duration> = latencies.into_iter().map(|(_, latency)| latency).collect();
     run.note(|outcome| {
-        outcome.middle_p99_us = of_slices.get(of_slices.len() / 2).copied();
+        outcome.middle_p99_us = middle(of_slices);
         outcome.latency_us =
             (!latencies.is_empty()).then(|| [0.5, 0.9, 0.99, 0.999].map(|share| percentile(&mut latencies, share)));
         outcome.generator_late_us = Some(percentile(&mut late, 0.99));

@@ -187,7 +187,7 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn middle(mut values: Vec<f64>) -> Option<f64> {
+pub fn middle(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
     let upper = *values.get(half)?;

@@ -122,8 +122,8 @@ impl Load {
     }
 }
 
-/// Gives back to the system what the calling thread's heap has not needed for a second: the allocator does so by itself only when it
-/// is asked for more, and a house is silent for hours.
+/// Gives back to the system what the calling thread's heap has not needed for a second: the allocator does so by itself only
+/// when it is asked for more, and a house is silent for hours.
 pub fn give_back_memory() {
     // SAFETY: the allocator looks through the heap of the calling thread; no pointer is taken or given.
     #[expect(unsafe_code, reason = "the allocator's crate has no other way to ask for it")]

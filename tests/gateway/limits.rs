@@ -215,21 +215,22 @@ async fn idle_connections_are_closed_after_60_seconds() {
         wire.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x08\x06\0\0\0\0\0opaque..")
             .await
             .unwrap();
-        let mut kinds = Vec::new();
+        let mut frames = Vec::new();
         let mut head = [0; 9];
         while wire.read_exact(&mut head).await.is_ok() {
             assert!(began.elapsed().as_secs() < 100, "still open");
             let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
             wire.read_exact(&mut payload).await.unwrap();
-            kinds.push(head[3]);
             if (head[3], head[4]) == (6, 0) {
                 wire.write_all(&[&[0, 0, 8, 6, 1, 0, 0, 0, 0], &payload[..]].concat()).await.unwrap();
             }
+            frames.push((head[3], payload));
         }
-        (kinds, began.elapsed().as_secs())
+        (frames, began.elapsed().as_secs())
     };
-    let (one, two, (kinds, three)) = tokio::join!(waits(&mut one), waits(&mut two), pinged);
-    assert_eq!(kinds.last(), Some(&7), "GOAWAY is the last word: {kinds:?}");
+    let (one, two, (frames, three)) = tokio::join!(waits(&mut one), waits(&mut two), pinged);
+    let farewell = frames.last().filter(|(kind, _)| *kind == 7).and_then(|(_, payload)| payload.get(4..8));
+    assert_eq!(farewell, Some(&[0; 4][..]), "a GOAWAY without an error is the last word: {frames:?}");
     assert!([one, two, three].iter().all(|seconds| (50..90).contains(seconds)), "{one} s, {two} s, {three} s");
 }
 
