@@ -477,9 +477,10 @@ fn take(core: &Rc<Core>, stream: StdTcpStream, peer: SocketAddr, listener: Liste
     let untaken = Untaken(Rc::clone(core));
     match TcpStream::from_std(stream) {
         Ok(stream) => {
-            let _ = stream.set_nodelay(true);
             core.refresh();
-            let ends = (peer, stream.local_addr().unwrap_or(listener.address));
+            let own = listener.address;
+            let own = if own.ip().is_unspecified() { stream.local_addr().unwrap_or(own) } else { own };
+            let ends = (peer, own);
             let connection = Rc::new(Connection::new(&core.cell.load(), listener, ends, place, core.tick()));
             let registered = Registered::new(core, &connection);
             let task = tokio::task::spawn_local(async move {

@@ -4,12 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -135,7 +138,14 @@ impl Doors {
 fn keep_accepting(acceptor: Rc<Acceptor>, address: SocketAddr, listener: TcpListener) -> JoinSet<()> {
     let mut keeper = JoinSet::new();
     keeper.spawn_local(async move {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
+        // What is accepted inherits it. One that cannot be set so is slower, no more.
+        let _ = SockRef::from(&listener).set_tcp_nodelay(true);
+        #[expect(
+            deprecated,
+            reason = "a TcpListener names the same descriptor all its life, which the successor asks for"
+        )]
+        let registered = AsyncFd::with_interest(listener, Interest::READABLE);
+        let listener = match registered {
             Ok(listener) => Rc::new(listener),
             Err(error) => return tracing::error!(%address, %error, "this address cannot be accepted on"),
         };
@@ -149,6 +159,13 @@ fn keep_accepting(acceptor: Rc<Acceptor>, address: SocketAddr, listener: TcpList
         }
     });
     keeper
+}
+
+/// The next connection, as its core takes it on: for this thread's reactor to see it would be two system calls more.
+fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((stream.into(), peer))
 }
 
 /// Trouble that goes on is told now and then, not each time.
@@ -194,11 +211,11 @@ impl Acceptor {
         true
     }
 
-    async fn accept(self: Rc<Self>, address: SocketAddr, listener: Rc<tokio::net::TcpListener>) {
+    async fn accept(self: Rc<Self>, address: SocketAddr, listener: Rc<AsyncFd<TcpListener>>) {
         loop {
             self.wait_for_descriptors().await;
             self.wait_for_cores().await;
-            match listener.accept().await {
+            match listener.async_io(Interest::READABLE, accept_one).await {
                 Ok((stream, peer)) => self.admit(address, stream, peer),
                 // The client was gone before we looked.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -235,7 +252,7 @@ impl Acceptor {
     }
 
     /// Never waits: accepting may be ended between two connections, and none that was accepted may be lost by it.
-    fn admit(self: &Rc<Self>, address: SocketAddr, stream: tokio::net::TcpStream, peer: SocketAddr) {
+    fn admit(self: &Rc<Self>, address: SocketAddr, stream: TcpStream, peer: SocketAddr) {
         let (listener, limits) = {
             let snapshot = self.plant.cell.load();
             let Some(listener) = snapshot.listener(address) else { return };
@@ -252,8 +269,6 @@ impl Acceptor {
         if self.plant.shortage.is_on() {
             return self.refuse(peer, NoRoom::Memory);
         }
-        // It leaves this thread's reactor here and enters its core's there.
-        let Ok(stream) = stream.into_std() else { return };
         if self.cores.in_flight().1 < self.plant.room.connections(&limits) {
             return self.cores.serve(stream, peer, listener, place);
         }
