@@ -54,8 +54,8 @@ impl Socket {
     /// Waits for something to read, without a buffer.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Socket::Plain(stream) => stream.0.poll_read_ready(cx),
-            Socket::Tls(tls) => tls.stream.get_ref().0.0.poll_read_ready(cx),
+            Socket::Plain(stream) => stream.poll_readable(cx),
+            Socket::Tls(tls) => tls.stream.get_ref().0.poll_readable(cx),
         }
     }
 

@@ -55,9 +55,11 @@ pub async fn serve(registered: Registered, mut stream: TcpStream) {
     }
     let (activity, clock) = (Arc::clone(&connection.activity), Arc::clone(&core.clock));
     let (io, is_h2) = match connection.listener.mode {
-        Mode::Plain | Mode::Redirect(_) => (ClientIo::plain(Wire(stream), activity, clock, connection.is_home), false),
+        Mode::Plain | Mode::Redirect(_) => {
+            (ClientIo::plain(Wire::new(stream), activity, clock, connection.is_home), false)
+        }
         // Boxed: it is over soon, and its state is larger than all that follows.
-        Mode::Tls => match Box::pin(handshake(core, Wire(stream))).await {
+        Mode::Tls => match Box::pin(handshake(core, Wire::new(stream).under_tls())).await {
             Shaken::Hands(stream, certificate) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 connection.secured(certificate, is_h2);

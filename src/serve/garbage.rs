@@ -56,7 +56,7 @@ pub async fn answer_plain_http(core: &Core, connection: &Connection, wire: Wire)
     let (refusal, id) = (Refusal::BadRequest, RequestId::random());
     let text = answer(refusal, id, WHY, connection.is_home);
     let said = async {
-        let mut stream = wire.0;
+        let mut stream = wire;
         let mut block = [0; 4096];
         // What was sent has to be read, or closing would make its kernel throw the answer away (RFC 9112 §9.6).
         let _ = stream.read(&mut block).await?;

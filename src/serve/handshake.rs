@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::core::Core;
 use crate::cert::{ACME_TLS, Certificate};
 use crate::telemetry::HandshakeFailure;
-use crate::upstream::Wire;
+use crate::upstream::{SEALED, Wire};
 
 /// The TLS handshake, from accept to finished. A phone on bad radio needs a few seconds.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub async fn handshake(core: &Rc<Core>, stream: Wire) -> Shaken {
 async fn attempt(core: &Core, stream: Wire) -> io::Result<Shaken> {
     // A TLS record begins with a byte that no method does (RFC 8446 §5.1). A peek costs one system call of a handshake.
     let mut first = [0];
-    if stream.0.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+    if stream.socket().peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
         return Ok(Shaken::PlainHttp(stream));
     }
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
@@ -62,7 +62,8 @@ async fn attempt(core: &Core, stream: Wire) -> io::Result<Shaken> {
         Arc::clone(found.ok_or_else(|| io::Error::other("there is no certificate at all"))?)
     };
     let config = Arc::clone(certificate.config_for(start.client_hello().cipher_suites()));
-    let stream = start.into_stream(config).await?;
+    let mut stream = start.into_stream(config).await?;
+    stream.get_mut().1.set_buffer_limit(Some(SEALED));
     Ok(Shaken::Hands(stream, certificate))
 }
 

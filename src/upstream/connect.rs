@@ -156,7 +156,7 @@ async fn connect_any(member: &Member) -> Result<Wire, UpstreamError> {
                 // Small writes (WebSocket frames, chunks of an event stream) must not wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
                 watch(&stream);
-                return Ok(Wire(stream));
+                return Ok(Wire::new(stream));
             }
             Err(error) => last = Some((address, error)),
         }
@@ -198,7 +198,7 @@ async fn handshake(
         Ok(config) => Arc::clone(config),
         Err(why) => return Err(wrong(Refusal::UpstreamCertificate, format!("{endpoint}: {why}"))),
     };
-    let connecting = TlsConnector::from(config).connect(tls.name.clone(), stream);
+    let connecting = TlsConnector::from(config).connect(tls.name.clone(), stream.under_tls());
     let error = match tokio::time::timeout(HANDSHAKE, connecting).await {
         Ok(Ok(stream)) => return Ok(stream),
         Ok(Err(error)) => error,

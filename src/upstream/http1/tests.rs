@@ -40,7 +40,7 @@ async fn joined() -> (Http1<Sent>, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
-    (Http1::new(Connected::plain(Wire(near))), far)
+    (Http1::new(Connected::plain(Wire::new(near))), far)
 }
 
 fn request(method: Method, body: Sent) -> Box<Request<Sent>> {
@@ -223,6 +223,53 @@ async fn a_body_is_as_long_as_its_head_says_or_the_request_is_given_up() {
             far.read_to_string(&mut written).await.unwrap();
             let written = written.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
             assert!(written.len() < said.parse().unwrap(), "{written:?}");
+        }
+    };
+    on_one_core(test).await;
+}
+
+#[tokio::test]
+async fn pieces_that_are_there_are_written_at_once() {
+    let test = async {
+        for (is_sized, expected) in [(true, "onetwothree"), (false, "b\r\nonetwothree\r\n0\r\n\r\n")] {
+            let (near, mut far) = joined().await;
+            let frames = ["one", "two", "", "three"].map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+            let mut request = request(Method::POST, StreamBody::new(stream::iter(frames)).boxed_unsync());
+            if is_sized {
+                request.headers_mut().insert("content-length", http::HeaderValue::from_static("11"));
+            }
+            let sending = tokio::task::spawn_local(near.send(request, None));
+            let mut read = [0; 200];
+            let count = far.read(&mut read).await.unwrap();
+            let read = std::str::from_utf8(&read[..count]).unwrap();
+            assert_eq!(read.split_once("\r\n\r\n").unwrap().1, expected);
+            sending.abort();
+        }
+    };
+    on_one_core(test).await;
+}
+
+#[tokio::test]
+async fn a_body_of_many_pieces_arrives_whole() {
+    let test = async {
+        for (count, size) in [(16, 20_000), (17, 20_000), (1000, 20)] {
+            let (near, mut far) = joined().await;
+            let pieces: Vec<Bytes> = (0..count).map(|piece| Bytes::from(vec![piece as u8; size])).collect();
+            let expected = pieces.concat();
+            let frames = stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))));
+            let mut request = request(Method::POST, StreamBody::new(frames).boxed_unsync());
+            request.headers_mut().insert("content-length", http::HeaderValue::from(expected.len()));
+            let sending = tokio::task::spawn_local(near.send(request, None));
+            let mut read = Vec::new();
+            let body = loop {
+                assert!(far.read_buf(&mut read).await.unwrap() > 0);
+                let head = read.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+                if let Some(head) = head.filter(|head| read.len() - head >= expected.len()) {
+                    break &read[head..];
+                }
+            };
+            assert!(body == expected, "{count} pieces of {size} bytes");
+            sending.abort();
         }
     };
     on_one_core(test).await;

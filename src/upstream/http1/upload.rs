@@ -1,22 +1,25 @@
 //! A request on its way to an upstream: its head, and its body in the framing that the head names, in as few writes as it takes.
-//! Reads nothing, and holds no more than one piece of the body.
+//! Reads nothing, and holds no more of the body than it writes at once.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
-use http_body::Frame;
 use tokio::io::AsyncWrite;
 
 use super::head::Coding;
 use crate::upstream::connect::Connected;
 use crate::upstream::multiplex::Sendable;
 
-/// What stands behind a chunk, and behind the last one.
-const BEHIND: &[u8] = b"\r\n";
-const BEHIND_LAST: &[u8] = b"\r\n0\r\n\r\n";
+/// As much of a body as is written at once, where it is there: what HTTP/2 brings in frames of 16 KiB would otherwise wake
+/// the upstream for each of them.
+const ENOUGH: usize = 128 * 1024;
+
+/// In so many pieces at most.
+const MOST_PIECES: usize = 16;
 
 /// Why a request was not written to its end.
 #[derive(Debug)]
@@ -32,28 +35,30 @@ pub struct Upload<B> {
     /// What is to come; gone once all of it is in hand.
     body: Option<B>,
     coding: Coding,
-    /// The head, the beginning of a chunk, or the trailers; as much of it as was written.
+    /// The head, and the beginning of a chunk; as much of it as was written.
     before: Vec<u8>,
     written: usize,
-    data: Bytes,
-    after: &'static [u8],
+    /// What is in hand of the body, and what stands behind it.
+    pieces: VecDeque<Bytes>,
     has_to_flush: bool,
 }
 
 impl<B: Sendable> Upload<B> {
     /// A head, and the body behind it if there is one.
     pub fn new(head: Vec<u8>, coding: Coding, body: Option<B>) -> Upload<B> {
-        Upload { body, coding, before: head, written: 0, data: Bytes::new(), after: b"", has_to_flush: false }
+        Upload { body, coding, before: head, written: 0, pieces: VecDeque::new(), has_to_flush: false }
     }
 
     /// Writes as much as can be.
     pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Connected) -> Poll<Result<(), Fault>> {
         loop {
-            let is_waiting = self.data.is_empty() && self.after.is_empty() && !self.take(cx)?;
+            let is_waiting = self.pieces.is_empty() && !self.take(cx)?;
             while self.has_some() {
-                let slices = [&self.before[self.written..], &self.data, self.after].map(IoSlice::new);
-                let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or_default();
-                match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[first..])) {
+                let mut slices = [IoSlice::new(&[]); MOST_PIECES + 3];
+                let before = Some(&self.before[self.written..]).filter(|before| !before.is_empty());
+                let parts = before.into_iter().chain(self.pieces.iter().map(|piece| &**piece));
+                let count = slices.iter_mut().zip(parts).map(|(slice, part)| *slice = IoSlice::new(part)).count();
+                match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count])) {
                     Ok(0) => return Poll::Ready(Err(Fault::Io(io::ErrorKind::WriteZero.into()))),
                     Ok(count) => self.advance(count),
                     Err(error) => return Poll::Ready(Err(Fault::Io(error))),
@@ -79,88 +84,93 @@ impl<B: Sendable> Upload<B> {
     }
 
     fn has_some(&self) -> bool {
-        self.written < self.before.len() || !self.data.is_empty() || !self.after.is_empty()
+        self.written < self.before.len() || !self.pieces.is_empty()
     }
 
     fn advance(&mut self, mut count: usize) {
         let here = count.min(self.before.len() - self.written);
         self.written += here;
         count -= here;
-        let here = count.min(self.data.len());
-        self.data.advance(here);
-        self.after = self.after.get(count - here..).unwrap_or_default();
+        while let Some(piece) = self.pieces.front_mut() {
+            let here = count.min(piece.len());
+            piece.advance(here);
+            count -= here;
+            if !piece.is_empty() {
+                break;
+            }
+            self.pieces.pop_front();
+        }
         if self.written == self.before.len() {
             self.before.clear();
             self.written = 0;
         }
     }
 
-    /// Takes the next piece of the body in hand, in front of which `before` may still wait to be written. False if there is
-    /// none yet.
+    /// Takes in hand what is there of the body, in front of which `before` may still wait to be written. False if there is no
+    /// more yet.
     fn take(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
-        loop {
-            let Some(body) = &mut self.body else { return Ok(true) };
+        let (mut taken, mut is_waiting, mut trailers) = (0, false, None);
+        while taken < ENOUGH && self.pieces.len() < MOST_PIECES {
+            let Some(body) = &mut self.body else { break };
             match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(None) => self.end(None)?,
+                Poll::Pending => {
+                    is_waiting = true;
+                    break;
+                }
+                Poll::Ready(None) => self.body = None,
                 Poll::Ready(Some(Err(error))) => return Err(Fault::Body(error.into())),
                 Poll::Ready(Some(Ok(frame))) => {
                     let is_last = body.is_end_stream();
-                    self.add(frame, is_last)?;
-                    // An empty piece is nothing to write: in chunks it would be the end.
-                    if self.data.is_empty() && self.body.is_some() {
-                        continue;
+                    match frame.into_data() {
+                        Ok(data) => {
+                            taken += data.len();
+                            // An empty piece is nothing to write: in chunks it would be the end.
+                            self.pieces.extend(Some(data).filter(|data| !data.is_empty()));
+                        }
+                        Err(frame) => trailers = frame.into_trailers().ok(),
+                    }
+                    if is_last || trailers.is_some() {
+                        self.body = None;
                     }
                 }
             }
-            return Ok(true);
         }
-    }
-
-    fn add(&mut self, frame: Frame<Bytes>, is_last: bool) -> Result<(), Fault> {
-        let data = match frame.into_data() {
-            Ok(data) => data,
-            Err(frame) => return self.end(frame.into_trailers().ok().as_ref()),
-        };
         match &mut self.coding {
-            Coding::Nothing if !data.is_empty() => return Err(wrong_length()),
+            Coding::Nothing if taken > 0 => return Err(wrong_length()),
             Coding::Nothing => {}
-            Coding::Length(left) => {
-                *left = left.checked_sub(data.len() as u64).ok_or_else(wrong_length)?;
-                self.data = data;
-            }
-            Coding::Chunked(_) if !data.is_empty() => {
+            Coding::Length(left) => *left = left.checked_sub(taken as u64).ok_or_else(wrong_length)?,
+            Coding::Chunked(_) if taken > 0 => {
                 // To a vector it cannot fail.
-                let _ = write!(self.before, "{:x}\r\n", data.len());
-                self.data = data;
-                self.after = if is_last { BEHIND_LAST } else { BEHIND };
-                if is_last {
-                    self.body = None;
-                }
-                return Ok(());
+                let _ = write!(self.before, "{taken:x}\r\n");
+                self.pieces.push_back(Bytes::from_static(b"\r\n"));
             }
             Coding::Chunked(_) => {}
         }
-        if is_last { self.end(None) } else { Ok(()) }
+        if self.body.is_none() {
+            self.end(trailers.as_ref())?;
+        }
+        Ok(!is_waiting)
     }
 
     /// Nothing more will come.
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Fault> {
-        self.body = None;
         match &self.coding {
-            Coding::Length(left) if *left > 0 => Err(wrong_length()),
-            Coding::Nothing | Coding::Length(_) => Ok(()),
+            Coding::Length(left) if *left > 0 => return Err(wrong_length()),
+            Coding::Nothing | Coding::Length(_) => {}
             Coding::Chunked(named) => {
-                self.before.extend_from_slice(b"0\r\n");
+                let mut last = b"0\r\n".to_vec();
                 for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| named.contains(name)) {
                     for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                        self.before.extend_from_slice(part);
+                        last.extend_from_slice(part);
                     }
                 }
-                self.before.extend_from_slice(b"\r\n");
-                Ok(())
+                last.extend_from_slice(b"\r\n");
+                self.pieces.push_back(last.into());
             }
         }
+        // Once is enough.
+        self.coding = Coding::Nothing;
+        Ok(())
     }
 }
 
