@@ -28,7 +28,7 @@ pub fn routes(count: usize, change: usize) -> String {
 }
 
 /// Times that the load without reloads and the one with them take turns: a pause of the machine is in one of them.
-const TURNS: usize = 3;
+const TURNS: usize = 7;
 
 /// The 99th percentile with reloads by the one without. The data core has a core of its own; the control plane takes what
 /// the load leaves of the other, as it would take a free one where there are more than two.

@@ -14,8 +14,10 @@ use crate::{Failure, HOST};
 /// Which proxy.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Peer {
-    /// Ourselves.
+    /// Ourselves, as cargo builds us.
     Doorward,
+    /// Ourselves as packages hold us: built by `packaging/program/build`, shown beside.
+    Packaged,
     /// nginx from Debian.
     Nginx,
     /// HAProxy from Debian.
@@ -29,13 +31,18 @@ pub enum Peer {
 }
 
 /// All of them, in the order of the table's columns.
-pub const PEERS: [Peer; 6] = [Peer::Doorward, Peer::Nginx, Peer::Haproxy, Peer::Caddy, Peer::Pingora, Peer::Relay];
+pub const PEERS: [Peer; 7] =
+    [Peer::Doorward, Peer::Packaged, Peer::Nginx, Peer::Haproxy, Peer::Caddy, Peer::Pingora, Peer::Relay];
+
+/// Those that are ourselves.
+pub const OURS: [Peer; 2] = [Peer::Doorward, Peer::Packaged];
 
 impl Peer {
     /// Its name in words and files.
     pub fn name(self) -> &'static str {
         match self {
             Peer::Doorward => "doorward",
+            Peer::Packaged => "packaged",
             Peer::Nginx => "nginx",
             Peer::Haproxy => "haproxy",
             Peer::Caddy => "caddy",
@@ -47,7 +54,7 @@ impl Peer {
     /// Its configuration before anything is filled in, and the name of the file.
     pub fn template(self) -> (&'static str, &'static str) {
         match self {
-            Peer::Doorward => ("doorward.toml", include_str!("peers/doorward.toml")),
+            Peer::Doorward | Peer::Packaged => ("doorward.toml", include_str!("peers/doorward.toml")),
             Peer::Nginx => ("nginx.conf", include_str!("peers/nginx.conf")),
             Peer::Haproxy => ("haproxy.cfg", include_str!("peers/haproxy.cfg")),
             Peer::Caddy => ("Caddyfile", include_str!("peers/Caddyfile")),
@@ -61,6 +68,11 @@ impl Peer {
     pub fn program(self, doorward: &Path) -> Option<PathBuf> {
         match self {
             Peer::Doorward => Some(doorward.to_path_buf()).filter(|file| file.is_file()),
+            Peer::Packaged => {
+                let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/program");
+                let file = format!("{folder}/{}-unknown-linux-gnu/release/doorward", std::env::consts::ARCH);
+                Some(PathBuf::from(file)).filter(|file| file.is_file())
+            }
             // Built on its own, if anybody wants it: `cargo build --release --manifest-path benches/pingora/Cargo.toml`.
             Peer::Pingora => {
                 let file = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pingora/target/release/pingora-peer");
@@ -81,7 +93,7 @@ impl Peer {
                 return "passes bytes on, looks at none: what the system calls of a proxy cost by themselves"
                     .to_owned();
             }
-            Peer::Doorward => "--version",
+            Peer::Doorward | Peer::Packaged => "--version",
             Peer::Nginx | Peer::Haproxy => "-v",
             Peer::Caddy | Peer::Pingora => "version",
         };
@@ -94,7 +106,7 @@ impl Peer {
     fn arguments(self, config: &Path, dir: &Path, shape: &Shape) -> Vec<String> {
         let config = config.display().to_string();
         let words: Vec<String> = match self {
-            Peer::Doorward => {
+            Peer::Doorward | Peer::Packaged => {
                 let state = dir.join("doorward-state").display().to_string();
                 let workers = shape.workers.to_string();
                 ["run", "--config", &config, "--state", &state, "--workers", &workers].map(str::to_owned).to_vec()

@@ -72,6 +72,7 @@ pub fn bars(report: &Report) -> String {
 fn colour(peer: Peer) -> &'static str {
     match peer {
         Peer::Doorward => "#c2410c",
+        Peer::Packaged => "#ea9a6a",
         Peer::Nginx => "#4d8f5b",
         Peer::Haproxy => "#4a74b0",
         Peer::Caddy => "#a0a0a0",

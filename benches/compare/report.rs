@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::measure::Sample;
-use crate::peers::{PEERS, Peer};
+use crate::peers::{OURS, PEERS, Peer};
 use crate::rows::Row;
 use crate::{Failure, plot};
 
@@ -64,19 +64,25 @@ impl Report {
     /// The table in Markdown.
     pub fn table(&self) -> String {
         let peers = self.peers();
+        let ours: Vec<Peer> = OURS.into_iter().filter(|peer| peers.contains(peer)).collect();
         let mut text = String::from("| work (lower is better) | unit |");
         for peer in &peers {
             let _ = write!(text, " {} |", peer.name());
         }
-        text.push_str(" doorward / better of nginx, haproxy |\n|---|---|");
-        text.push_str(&"---:|".repeat(peers.len() + 1));
+        for peer in &ours {
+            let _ = write!(text, " {} / better of nginx, haproxy |", peer.name());
+        }
+        text.push_str("\n|---|---|");
+        text.push_str(&"---:|".repeat(peers.len() + ours.len()));
         for row in &self.rows {
             let _ = write!(text, "\n| {} | {} |", row.title, row.unit);
             for peer in &peers {
                 let _ = write!(text, " {} |", self.median(row, *peer).map_or_else(|| self.why(row, *peer), figure));
             }
-            let ratio = self.median(row, Peer::Doorward).zip(self.mark(row)).map(|(ours, mark)| ours / mark);
-            let _ = write!(text, " {} |", ratio.map_or_else(|| "-".to_owned(), |ratio| format!("**{ratio:.2}**")));
+            for peer in &ours {
+                let ratio = self.median(row, *peer).zip(self.mark(row)).map(|(ours, mark)| ours / mark);
+                let _ = write!(text, " {} |", ratio.map_or_else(|| "-".to_owned(), |ratio| format!("**{ratio:.2}**")));
+            }
         }
         text
     }

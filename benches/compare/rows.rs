@@ -116,7 +116,7 @@ impl Row {
     /// to and fro on connections that stay.
     pub fn is_for(&self, peer: Peer) -> bool {
         match peer {
-            Peer::Doorward => true,
+            Peer::Doorward | Peer::Packaged => true,
             Peer::Relay => matches!(self.id, "h1-clear" | "h1-tls" | "body-h1" | "upload-h1" | "websocket"),
             _ => !self.measure.is_ours(),
         }
