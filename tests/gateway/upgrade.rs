@@ -14,9 +14,11 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Door, Gateway, Upstream, doorward, eventually, signal_process};
 
-/// Whether a process is there and no zombie.
+/// Whether a process is there and no zombie. One that is killed is neither for a moment, while its threads end.
 fn is_alive(process: u32) -> bool {
-    std::fs::read_link(format!("/proc/{process}/exe")).is_ok()
+    std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| {
+        stat.rsplit(')').next().is_some_and(|rest| !rest.starts_with(" Z") && !rest.starts_with(" X"))
+    })
 }
 
 async fn is_gone(process: u32) {
