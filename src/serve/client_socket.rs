@@ -59,11 +59,15 @@ impl Socket {
         }
     }
 
-    /// Flushes, or puts that off to the next turn. Where nothing is under way, what records are sealed in is given back.
+    /// Flushes, or puts that off to the next turn. Where nothing is under way, what records are sealed in and read ahead into is
+    /// given back.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, turn: u32, is_idle: bool) -> Poll<io::Result<()>> {
         match self {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tls(tls) => {
+                if is_idle {
+                    tls.stream.get_mut().0.rest();
+                }
                 let Some(sealing) = &mut tls.sealing else { return Pin::new(&mut tls.stream).poll_flush(cx) };
                 let polled = sealing.poll_flush(&mut tls.stream, cx, turn);
                 if is_idle {

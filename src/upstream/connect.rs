@@ -86,6 +86,13 @@ impl Connected {
         Connected::over(Stream::Plain(wire))
     }
 
+    /// Gives back what a connection need not hold on which nothing is under way.
+    pub fn rest(&mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.get_mut().0.rest();
+        }
+    }
+
     /// The same, counted from now until it is closed.
     pub fn counted_by(self, metrics: &Arc<UpstreamMetrics>) -> Connected {
         metrics.connection_opened();

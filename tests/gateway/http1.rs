@@ -471,6 +471,30 @@ async fn a_client_that_does_not_read_costs_little_memory() {
 }
 
 #[tokio::test]
+async fn idle_connections_hold_nothing_of_what_was_uploaded_on_them() {
+    let shop = Upstream::generating().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    for client in [edge.client(), edge.client().h2()] {
+        let mut open = Vec::new();
+        let mut before = 0;
+        for count in 0..110 {
+            if count == 10 {
+                before = edge.memory();
+            }
+            let mut connection = client.connect("shop.home.test").await;
+            let answer = connection.request("POST", "/up").generated(1_000_000, true).await;
+            assert_eq!(answer.echo().length(), 1_000_000);
+            open.push(connection);
+        }
+        eventually("memory to be given back", async || {
+            let each = edge.memory().saturating_sub(before) / 100;
+            (each < 40 << 10).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn two_heavy_downloads_do_not_share_a_core() {
     let shop = Upstream::generating().await;
     let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;

@@ -108,6 +108,7 @@ impl<B: Sendable> Http1<B> {
             && line.is_free()
         {
             line.read = BytesMut::new();
+            line.stream.rest();
         }
     }
 
