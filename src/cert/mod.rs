@@ -9,6 +9,7 @@ mod factory;
 mod files;
 mod local_ca;
 mod names;
+mod records;
 mod shown;
 mod suites;
 mod table;

@@ -4,15 +4,18 @@
 
 use std::sync::Arc;
 
+use ::aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM};
 use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite as suite};
 
+use super::records::straight;
+
 /// The algorithms of this program.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     let cipher_suites = vec![
-        suite::TLS13_AES_128_GCM_SHA256,
-        suite::TLS13_AES_256_GCM_SHA384,
+        straight(suite::TLS13_AES_128_GCM_SHA256, &AES_128_GCM),
+        straight(suite::TLS13_AES_256_GCM_SHA384, &AES_256_GCM),
         suite::TLS13_CHACHA20_POLY1305_SHA256,
         suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
         suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,

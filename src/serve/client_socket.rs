@@ -10,7 +10,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::sealing::Sealing;
 use super::trailers::Trailers;
-use crate::upstream::{Wire, poll_write_pieces};
+use crate::upstream::Wire;
 
 /// A client's socket, in the clear or under TLS.
 pub(super) enum Socket {
@@ -46,7 +46,7 @@ impl Socket {
             Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Socket::Tls(tls) => match &mut tls.sealing {
                 Some(sealing) => sealing.poll_write(&mut tls.stream, cx, bufs),
-                None => poll_write_pieces(&mut tls.stream, cx, bufs),
+                None => Pin::new(&mut tls.stream).poll_write_vectored(cx, bufs),
             },
         }
     }

@@ -35,7 +35,7 @@ use crate::upstream::Wire;
 const MOST_BUFFER: usize = 128 * 1024;
 
 /// What a client may send ahead on one HTTP/2 stream, and on all streams of a connection together.
-const STREAM_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// What waits in one HTTP/2 stream for its client's window.

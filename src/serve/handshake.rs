@@ -13,6 +13,7 @@ use tokio_rustls::rustls::server::{Acceptor, ClientHello};
 use tokio_rustls::server::TlsStream;
 
 use super::core::Core;
+use super::sealing::SEALED_OVER;
 use crate::cert::{ACME_TLS, Certificate};
 use crate::telemetry::HandshakeFailure;
 use crate::upstream::{SEALED, Wire};
@@ -63,7 +64,7 @@ async fn attempt(core: &Core, stream: Wire) -> io::Result<Shaken> {
     };
     let config = Arc::clone(certificate.config_for(start.client_hello().cipher_suites()));
     let mut stream = start.into_stream(config).await?;
-    stream.get_mut().1.set_buffer_limit(Some(SEALED));
+    stream.get_mut().1.set_buffer_limit(Some(SEALED + SEALED_OVER));
     Ok(Shaken::Hands(stream, certificate))
 }
 

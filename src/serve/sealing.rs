@@ -1,6 +1,6 @@
-//! What one HTTP/2 connection writes, in as few TLS records and system calls as it takes: whole records are sealed into the
-//! TLS session's own buffer, the rest waits; all of it leaves when that buffer is full, or when every other task that was
-//! ready has had its turn. Bodies are not copied for it, but for what does not fill a record.
+//! What one HTTP/2 connection writes, in as few TLS records and system calls as it takes: what is long is sealed into the TLS
+//! session's own buffer from where it lies, what is short waits until it fills a record; all of it leaves when that buffer is
+//! full, or when every other task that was ready has had its turn.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,15 +9,24 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio_rustls::server::TlsStream;
 
-use crate::upstream::{Wire, with_pieces};
+use crate::upstream::{SEALED, Wire};
 
 /// Plaintext of a full TLS record (RFC 8446 §5.1).
 const RECORD: usize = 1 << 14;
+
+/// A slice of so many bytes gets records of its own, into which it is encrypted without being copied.
+const LONG: usize = RECORD / 2;
+
+/// Bytes that the session's buffer may take beyond what is counted as [`SEALED`]: the record that reaches it, the one of what
+/// waited, and what encryption adds to each.
+pub const SEALED_OVER: usize = 3 * RECORD;
 
 /// What waits to be sealed, and whether the next flush may still be put off.
 #[derive(Default)]
 pub struct Sealing {
     pending: Vec<u8>,
+    /// Plaintext of what the session's buffer holds, at most.
+    sealed: usize,
     put_off_in: Option<u32>,
 }
 
@@ -29,32 +38,77 @@ impl Sealing {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let size: usize = bufs.iter().map(|buf| buf.len()).sum();
-        loop {
-            let before = self.pending.len();
-            let whole = (before + size) / RECORD * RECORD;
-            if whole == 0 {
-                self.keep(bufs, 0);
-                return Poll::Ready(Ok(size));
+        let mut taken = 0;
+        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+            let count = match self.poll_take(stream, cx, buf) {
+                Poll::Pending if taken > 0 => break,
+                polled => ready!(polled)?,
+            };
+            taken += count;
+            if count < buf.len() {
+                break;
             }
-            let slices = std::iter::once(&self.pending[..]).chain(bufs.iter().map(|buf| &**buf));
-            let sealed = with_pieces(slices, whole, |pieces| seal(stream, pieces))?;
-            if sealed == 0 {
-                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
-                continue;
-            }
-            if sealed <= before {
-                self.pending.drain(..sealed);
-                continue;
-            }
-            self.pending.clear();
-            let taken = sealed - before;
-            if sealed < whole {
-                return Poll::Ready(Ok(taken));
-            }
-            self.keep(bufs, taken);
-            return Poll::Ready(Ok(size));
         }
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Takes some of one slice: seals it where it is long, keeps it where it is short.
+    fn poll_take(&mut self, stream: &mut TlsStream<Wire>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let is_long = buf.len() >= LONG;
+        if is_long || self.pending.len() == RECORD {
+            ready!(self.poll_seal_pending(stream, cx))?;
+        }
+        if is_long {
+            return self.poll_seal(stream, cx, buf);
+        }
+        if self.pending.capacity() == 0 {
+            self.pending.reserve_exact(RECORD);
+        }
+        let count = buf.len().min(RECORD - self.pending.len());
+        self.pending.extend_from_slice(&buf[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_seal_pending(&mut self, stream: &mut TlsStream<Wire>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut pending = std::mem::take(&mut self.pending);
+        while !pending.is_empty() {
+            match self.poll_seal(stream, cx, &pending) {
+                Poll::Ready(Ok(count)) => drop(pending.drain(..count)),
+                polled => {
+                    self.pending = pending;
+                    return polled.map_ok(drop);
+                }
+            }
+        }
+        self.pending = pending;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands plaintext to the session, which encrypts it into its buffer; makes room there first, if there is none.
+    fn poll_seal(
+        &mut self,
+        stream: &mut TlsStream<Wire>,
+        cx: &mut Context<'_>,
+        plaintext: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if self.sealed < SEALED {
+                let count = plaintext.len().min((SEALED - self.sealed).max(RECORD));
+                let count = io::Write::write(&mut stream.get_mut().1.writer(), &plaintext[..count])?;
+                self.sealed += count;
+                if count > 0 {
+                    return Poll::Ready(Ok(count));
+                }
+            }
+            ready!(self.poll_send(stream, cx))?;
+        }
+    }
+
+    /// Writes what is sealed to the socket.
+    fn poll_send(&mut self, stream: &mut TlsStream<Wire>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(stream).poll_flush(cx))?;
+        self.sealed = 0;
+        Poll::Ready(Ok(()))
     }
 
     /// Puts the flush off to the next turn of the connection, in which the answers of other streams may have joined what is
@@ -81,14 +135,8 @@ impl Sealing {
 
     /// Seals what is left and writes everything to the socket.
     pub fn poll_hand_over(&mut self, stream: &mut TlsStream<Wire>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.pending.is_empty() {
-            let sealed = with_pieces(std::iter::once(&self.pending[..]), usize::MAX, |pieces| seal(stream, pieces))?;
-            if sealed == 0 {
-                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
-            }
-            self.pending.drain(..sealed);
-        }
-        ready!(Pin::new(stream).poll_flush(cx))?;
+        ready!(self.poll_seal_pending(stream, cx))?;
+        ready!(self.poll_send(stream, cx))?;
         self.put_off_in = None;
         Poll::Ready(Ok(()))
     }
@@ -99,22 +147,4 @@ impl Sealing {
             self.pending = Vec::new();
         }
     }
-
-    /// Copies what stands behind the first `skip` bytes.
-    fn keep(&mut self, bufs: &[IoSlice<'_>], skip: usize) {
-        if self.pending.capacity() == 0 {
-            self.pending.reserve_exact(RECORD);
-        }
-        let mut skip = skip;
-        for buf in bufs {
-            let here = skip.min(buf.len());
-            skip -= here;
-            self.pending.extend_from_slice(&buf[here..]);
-        }
-    }
-}
-
-/// Hands plaintext to the session, which encrypts it into its buffer; 0 when that is full.
-fn seal(stream: &mut TlsStream<Wire>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    io::Write::write_vectored(&mut stream.get_mut().1.writer(), pieces)
 }

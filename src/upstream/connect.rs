@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::member::Member;
 use super::target::{Lane, TargetTls};
-use super::wire::{Wire, poll_write_pieces};
+use super::wire::Wire;
 use crate::cert::{UpstreamTlsFailure, explain_failure};
 use crate::model::{Refusal, write_own_proxy_header};
 use crate::telemetry::UpstreamMetrics;
@@ -269,7 +269,7 @@ impl AsyncWrite for Connected {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => poll_write_pieces(stream, cx, &[io::IoSlice::new(buf)]),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -280,7 +280,7 @@ impl AsyncWrite for Connected {
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Tls(stream) => poll_write_pieces(stream, cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 

@@ -24,4 +24,4 @@ pub use multiplex::{Multiplexed, Seat, Sendable};
 pub use pool::{AtHand, Opener, Opening, Pool, Sender, Turn};
 pub use resolve::follow;
 pub use target::{Failure, Lane, Target, TargetKey, TargetTls, Upstream, UpstreamKey};
-pub use wire::{SEALED, Wire, poll_write_pieces, with_pieces};
+pub use wire::{SEALED, Wire};

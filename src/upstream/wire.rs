@@ -150,50 +150,9 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Bytes of the slices that TLS is given. It copies them into its records one by one, and a copy of more than 2,112 bytes
-/// is made by an instruction (`rep movsb`) that takes three times as long on AMD's Zen 3 and 4 (glibc bug 30994, in Debian
-/// 12): a third of all the time that a download took.
-const PIECE: usize = 2048;
-
-/// Sealed bytes of a client's connection that may wait here: as much as is read from an upstream at once, so that it goes out
-/// in one write. With the 64 KiB that TLS takes by itself a download costs a twentieth more.
-pub const SEALED: usize = 128 * 1024;
-
-/// As many pieces as that, and some for short slices between.
-const MOST_PIECES: usize = SEALED / PIECE + 8;
-
-/// Writes to a TLS stream in pieces.
-pub fn poll_write_pieces<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    cx: &mut Context<'_>,
-    bufs: &[IoSlice<'_>],
-) -> Poll<io::Result<usize>> {
-    if bufs.iter().all(|buf| buf.len() <= PIECE) {
-        return Pin::new(stream).poll_write_vectored(cx, bufs);
-    }
-    with_pieces(bufs.iter().map(|buf| &**buf), usize::MAX, |pieces| Pin::new(stream).poll_write_vectored(cx, pieces))
-}
-
-/// Cuts slices into pieces; at most `limit` bytes of them, and no more than TLS takes at once.
-pub fn with_pieces<'a, T>(
-    slices: impl Iterator<Item = &'a [u8]>,
-    limit: usize,
-    write: impl FnOnce(&[IoSlice<'a>]) -> T,
-) -> T {
-    let mut pieces = [IoSlice::new(&[]); MOST_PIECES];
-    let mut left = limit;
-    let mut count = 0;
-    for (place, piece) in pieces.iter_mut().zip(slices.flat_map(|slice| slice.chunks(PIECE))) {
-        if left == 0 {
-            break;
-        }
-        let piece = &piece[..piece.len().min(left)];
-        left -= piece.len();
-        *place = IoSlice::new(piece);
-        count += 1;
-    }
-    write(&pieces[..count])
-}
+/// Bytes of a client's connection that may wait here sealed: as much as is read from an upstream at once, so that it goes out
+/// in one write. With the 64 KiB that TLS takes by itself a download costs a tenth more.
+pub const SEALED: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -269,21 +228,5 @@ mod tests {
         assert_eq!(wire.ahead.capacity(), 0);
         drop(far);
         assert_eq!(wire.read(&mut [0; 10]).await.unwrap(), 0);
-    }
-
-    #[test]
-    fn pieces_are_short_in_order_and_no_more_than_asked_for() {
-        let (head, body) = (vec![1_u8; 9], (0..=255).cycle().take(10_000).collect::<Vec<u8>>());
-        let all = [head.clone(), body.clone()].concat();
-        for limit in [0, 1, 9, 2048, 5000, usize::MAX] {
-            let joined = with_pieces([&head[..], &body[..]].into_iter(), limit, |pieces| {
-                assert!(pieces.iter().all(|piece| piece.len() <= PIECE && !piece.is_empty()));
-                pieces.iter().flat_map(|piece| piece.to_vec()).collect::<Vec<u8>>()
-            });
-            assert_eq!(joined, all[..limit.min(all.len())]);
-        }
-        let long = vec![0; 1 << 20];
-        let taken = with_pieces(std::iter::once(&long[..]), usize::MAX, |p| p.iter().map(|p| p.len()).sum::<usize>());
-        assert_eq!(taken, MOST_PIECES * PIECE);
     }
 }
