@@ -88,6 +88,8 @@ pub struct Outcome {
     pub latency_us: Option<[f64; 4]>,
     /// The 99th percentiles of tenths of a second: the middle one, in microseconds.
     pub middle_p99_us: Option<f64>,
+    /// The 99th percentile of each second, in microseconds.
+    pub p99_of_seconds_us: Vec<f64>,
     /// 99th percentile of how late the generator itself was, in microseconds.
     pub generator_late_us: Option<f64>,
 }

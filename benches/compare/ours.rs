@@ -27,8 +27,18 @@ pub fn routes(count: usize, change: usize) -> String {
     text
 }
 
-/// Times that the load without reloads and the one with them take turns: a pause of the machine is in one of them.
+/// Times that the loads take turns: a pause of the machine is in one of them.
 const TURNS: usize = 7;
+
+/// What goes on beside a load, once in each second.
+#[derive(Clone, Copy)]
+enum Beside {
+    /// One route of the file is changed, and the command that asks for a reload waits for the answer.
+    Reload,
+    /// Another program reads and checks the same file, and the gateway has nothing to do with it: what a neighbour on the
+    /// load's core costs by itself.
+    Check,
+}
 
 /// The 99th percentile with reloads by the one without. The data core has a core of its own; the control plane takes what
 /// the load leaves of the other, as it would take a free one where there are more than two.
@@ -40,36 +50,38 @@ pub fn reloads(
     serving: &Serving,
 ) -> Result<Sample, Failure> {
     place_threads(bench, serving)?;
-    let percentiles =
-        |outcome: &crate::load::Outcome| outcome.latency_us.ok_or("no request of the window was answered");
-    let (mut before, mut after, mut took) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        before.push(percentiles(&bench.paced(connections, rate, serving)?)?);
+    let with = |beside: Beside| -> Result<(Vec<f64>, Vec<f64>), Failure> {
         let is_over = AtomicBool::new(false);
-        let (with, reloads) = thread::scope(|scope| {
-            let reloading = scope.spawn(|| reload_every_second(bench, count, serving, &is_over));
-            let with = bench.paced(connections, rate, serving);
+        let (outcome, took) = thread::scope(|scope| {
+            let aside = scope.spawn(|| each_second(beside, bench, count, serving, &is_over));
+            let outcome = bench.paced(connections, rate, serving);
             is_over.store(true, Ordering::Relaxed);
-            (with, reloading.join().unwrap_or_else(|_| Err("the reloads have panicked".into())))
+            (outcome, aside.join().unwrap_or_else(|_| Err("what was to go on beside the load has panicked".into())))
         });
-        after.push(percentiles(&with?)?);
-        took.extend(reloads?);
+        Ok((outcome?.p99_of_seconds_us, took?))
+    };
+    let [mut alone, mut reloading, mut checking, mut took, mut took_to_check] = [const { Vec::new() }; 5];
+    for _ in 0..TURNS {
+        alone.extend(bench.paced(connections, rate, serving)?.p99_of_seconds_us);
+        let (p99, times) = with(Beside::Reload)?;
+        reloading.extend(p99);
+        took.extend(times);
+        let (p99, times) = with(Beside::Check)?;
+        checking.extend(p99);
+        took_to_check.extend(times);
     }
-    let of_turns =
-        |turns: &[[f64; 4]], which: usize| middle(turns.iter().map(|turn| turn[which]).collect()).unwrap_or(f64::NAN);
-    let (p99, p99_with) = (of_turns(&before, 2), of_turns(&after, 2));
-    let (p999, p999_with) = (of_turns(&before, 3), of_turns(&after, 3));
+    let (reloads, seconds) = (took.len(), reloading.len());
+    let [alone, reloading, checking, took, took_to_check] =
+        [alone, reloading, checking, took, took_to_check].map(|values| middle(values).unwrap_or(f64::NAN));
     Ok(Sample {
-        value: p99_with / p99,
+        value: reloading / alone,
         user: None,
         system: None,
         rate: None,
         busy: None,
         note: Some(format!(
-            "p99 {p99:.0} µs without, {p99_with:.0} µs with {} reloads of {:.0} ms each; p99.9 {p999:.0} and {p999_with:.0} µs; \
-             medians of {TURNS} turns",
-            took.len(),
-            middle(took.clone()).unwrap_or(f64::NAN)
+            "p99 {alone:.0} µs without, {reloading:.0} µs with {reloads} reloads of {took:.0} ms each, {checking:.0} µs with \
+             another program that checks the file in {took_to_check:.0} ms instead; medians of {seconds} seconds each"
         )),
     })
 }
@@ -133,9 +145,10 @@ fn call(program: &str, words: &[&str]) -> Result<(), Failure> {
     Err(format!("{program} {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim()).into())
 }
 
-/// Changes one route and asks for a reload, each second; milliseconds that each took. All that this needs stays away from the
-/// core that serves, and steps back for the load.
-fn reload_every_second(
+/// Does it until the load is over; milliseconds that each took. All that this needs stays away from the core that serves, and
+/// steps back for the load.
+fn each_second(
+    beside: Beside,
     bench: &Bench,
     count: usize,
     serving: &Serving,
@@ -147,18 +160,30 @@ fn reload_every_second(
     let text = fs::read_to_string(&serving.config)?;
     let head = text.split("\n[routes.\"changing").next().unwrap_or_default();
     let state = serving.config.with_file_name("doorward-state").display().to_string();
+    let program = serving.program.display().to_string();
+    let (file, words) = match beside {
+        Beside::Reload => (serving.config.clone(), ["reload", "--state", &state].map(str::to_owned).to_vec()),
+        Beside::Check => {
+            // Not beside the file that is served: the folder is watched.
+            let dir = bench.ground.dir.join("checked");
+            fs::create_dir_all(&dir)?;
+            let file = dir.join("doorward.toml");
+            let words = vec!["check".to_owned(), file.display().to_string()];
+            (file, words)
+        }
+    };
     let chrt = find("chrt").ok_or("chrt is not installed")?;
-    let words = ["--idle", "0", &serving.program.display().to_string(), "reload", "--state", &state].map(str::to_owned);
+    let words = [vec!["--idle".to_owned(), "0".to_owned(), program], words].concat();
     let mut took = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         let next = Instant::now() + Duration::from_secs(1);
-        let whole = serving.config.with_extension("new");
+        let whole = file.with_extension("new");
         fs::write(&whole, format!("{head}{}", routes(count, took.len() + 1)))?;
-        fs::rename(&whole, &serving.config)?;
+        fs::rename(&whole, &file)?;
         let began = Instant::now();
         let output = pinned(bench.load_core, &chrt, &words).output()?;
         if !output.status.success() {
-            return Err(format!("a reload was refused: {}", String::from_utf8_lossy(&output.stderr)).into());
+            return Err(format!("{}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr)).into());
         }
         took.push(began.elapsed().as_secs_f64() * 1e3);
         thread::sleep(next.saturating_duration_since(Instant::now()));

@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_micros(100);
 /// of them.
 const SLICE: Duration = Duration::from_millis(100);
 
+/// For what happens once in each second, and would be in few shorter slices.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Requests that are due, and those that may take one.
 struct Due {
     at: RefCell<VecDeque<Instant>>,
@@ -59,14 +62,12 @@ pub async fn drive(run: &Rc<Run>) -> Result<(), Failure> {
         return Ok(());
     }
     let latencies = latencies.take();
-    let mut slices: BTreeMap<u128, Vec<Duration>> = BTreeMap::new();
-    for (at, latency) in &latencies {
-        slices.entry(at.as_millis() / SLICE.as_millis()).or_default().push(*latency);
-    }
-    let of_slices: Vec<f64> = slices.values_mut().map(|slice| percentile(slice, 0.99)).collect();
+    let of_slices = p99_of_each(SLICE, &latencies);
+    let of_seconds = p99_of_each(SECOND, &latencies);
     let mut latencies: Vec<Duration> = latencies.into_iter().map(|(_, latency)| latency).collect();
     run.note(|outcome| {
         outcome.middle_p99_us = middle(of_slices);
+        outcome.p99_of_seconds_us = of_seconds;
         outcome.latency_us =
             (!latencies.is_empty()).then(|| [0.5, 0.9, 0.99, 0.999].map(|share| percentile(&mut latencies, share)));
         outcome.generator_late_us = Some(percentile(&mut late, 0.99));
@@ -132,6 +133,15 @@ async fn dispatch(run: &Run, due: &Due) -> Result<Vec<Duration>, Failure> {
         due.ready.add_permits(count);
     }
     Ok(late)
+}
+
+/// The 99th percentile of each slice of the time, in microseconds.
+fn p99_of_each(slice: Duration, latencies: &[(Duration, Duration)]) -> Vec<f64> {
+    let mut slices: BTreeMap<u128, Vec<Duration>> = BTreeMap::new();
+    for (at, latency) in latencies {
+        slices.entry(at.as_micros() / slice.as_micros()).or_default().push(*latency);
+    }
+    slices.values_mut().map(|slice| percentile(slice, 0.99)).collect()
 }
 
 fn percentile(values: &mut [Duration], share: f64) -> f64 {
