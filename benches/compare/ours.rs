@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, gettid, sched_setaffinity};
 
 use crate::measure::{Bench, Sample};
 use crate::peers::Serving;
@@ -157,10 +157,10 @@ fn each_second(
     let mut here = CpuSet::new();
     here.set(bench.load_core);
     sched_setaffinity(None, &here)?;
+    call("chrt", &["--idle", "-p", "0", &gettid().to_string()])?;
     let text = fs::read_to_string(&serving.config)?;
     let head = text.split("\n[routes.\"changing").next().unwrap_or_default();
     let state = serving.config.with_file_name("doorward-state").display().to_string();
-    let program = serving.program.display().to_string();
     let (file, words) = match beside {
         Beside::Reload => (serving.config.clone(), ["reload", "--state", &state].map(str::to_owned).to_vec()),
         Beside::Check => {
@@ -172,8 +172,6 @@ fn each_second(
             (file, words)
         }
     };
-    let chrt = find("chrt").ok_or("chrt is not installed")?;
-    let words = [vec!["--idle".to_owned(), "0".to_owned(), program], words].concat();
     let mut took = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         let next = Instant::now() + Duration::from_secs(1);
@@ -181,7 +179,7 @@ fn each_second(
         fs::write(&whole, format!("{head}{}", routes(count, took.len() + 1)))?;
         fs::rename(&whole, &file)?;
         let began = Instant::now();
-        let output = pinned(bench.load_core, &chrt, &words).output()?;
+        let output = pinned(bench.load_core, &serving.program, &words).output()?;
         if !output.status.success() {
             return Err(format!("{}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr)).into());
         }

@@ -31,7 +31,7 @@ use crate::config::{Config, Diagnostic, Source};
 use crate::mail::{Event, Mail, Trouble};
 use crate::model::AccessFormat;
 use crate::provider::{ContentPrint, Watch};
-use crate::serve::{Cores, Counts, Doors, Plant};
+use crate::serve::{Cores, Counts, Doors, Plant, give_back_all_memory};
 use crate::service::{Inherited, StateLock, Supervisor};
 use crate::snapshot::{Listener, Mode, Publisher, Snapshot, SnapshotCell, changes};
 use crate::telemetry::{AccessLog, CertificateMetric, Metrics, Readiness, Sink};
@@ -247,10 +247,13 @@ impl Control {
         }
     }
 
-    /// Lets go of snapshots that no request holds any more. Kept until then, so that it is this thread and no data core that
-    /// takes a large table apart.
+    /// Lets go of snapshots that no request holds any more. Kept until then, so that it is no data core that takes a large
+    /// table apart.
     fn free_retired(&mut self) {
-        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        let freed: Vec<_> = self.retired.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1).collect();
+        if !freed.is_empty() {
+            drop(aside(move || drop(freed)));
+        }
     }
 
     /// Some watched file has new content. A change of certificates alone is no reload: the file in force stays.
@@ -267,7 +270,7 @@ impl Control {
         let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
         self.supervisor.reloading();
         let began = Instant::now();
-        let prepared = tokio::task::spawn_blocking({
+        let prepared = aside({
             let (before, files, containers) = (Arc::clone(&before), self.files.clone(), self.containers.inventory());
             move || (look_at(&files), workshop.prepare(Some(&before), containers))
         });
@@ -315,7 +318,7 @@ impl Control {
         let (workshop, before) = (Arc::clone(&self.workshop), self.publisher.current());
         let (config, source) = (Arc::clone(&self.config), self.source.clone());
         let of = Ingredients { config, source, warnings: Vec::new(), containers: self.containers.inventory() };
-        let prepared = tokio::task::spawn_blocking({
+        let prepared = aside({
             let before = Arc::clone(&before);
             move || workshop.assemble(of, Some(&before))
         });
@@ -436,4 +439,15 @@ impl Control {
                 .collect(),
         );
     }
+}
+
+/// Builds tables or takes them apart beside the control plane's own thread. The memory that it needed for that goes back to
+/// the system at once: otherwise the first data core to look for some would give it back, and with 10,000 routes stand still
+/// for milliseconds.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(move || {
+        let made = work();
+        give_back_all_memory();
+        made
+    })
 }

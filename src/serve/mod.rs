@@ -41,4 +41,4 @@ pub use examine::Believed;
 pub use headers::{Outgoing, to_client, to_upstream};
 pub use looking::Foreseen;
 pub use rehearse::{Course, End, Rehearsed, rehearse};
-pub use room::Room;
+pub use room::{Room, give_back_all_memory};

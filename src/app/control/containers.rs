@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::load::Ingredients;
-use super::Control;
+use super::{Control, aside};
 use crate::admin::Answer;
 use crate::config::DockerSpec;
 use crate::provider::docker::{DockerWatch, Inventory, Known, Translation, Verdict, Verdicts, translate};
@@ -81,7 +81,7 @@ impl Control {
             containers: Some(inventory),
         };
         let local_ca = self.local_ca.clone();
-        let prepared = tokio::task::spawn_blocking({
+        let prepared = aside({
             let before = Arc::clone(&before);
             move || workshop.assemble_containers(of, &before, local_ca)
         });

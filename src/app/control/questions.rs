@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
-use super::Control;
+use super::{Control, aside};
 use crate::admin::{Answer, Command, Order, Question};
 use crate::app::explain::{UpstreamPart, View, explain, explain_incident};
 use crate::app::plan::{Before, dry, plan, refused_json};
@@ -86,7 +86,7 @@ impl Control {
         let (workshop, containers) = (dry(&self.workshop), self.containers.inventory());
         tokio::spawn(async move {
             let shown = path.clone();
-            let planned = tokio::task::spawn_blocking(move || {
+            let planned = aside(move || {
                 let before = Before { snapshot: &snapshot, config: &config, is_live: true, containers };
                 plan(&workshop, before, &shown, &text)
             });
