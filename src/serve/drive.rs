@@ -38,6 +38,11 @@ const MOST_BUFFER: usize = 128 * 1024;
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// The longest HTTP/2 frame that a client may send (RFC 9113 §4.2); 16 KiB unless said otherwise. An upload by a client that
+/// makes use of it takes a sixth less of a core: each frame is looked at, handed on and accounted for by itself. Not where a
+/// request head may be longer: the library bounds the frames of a head, and takes it that clients fill them.
+const FRAME: u32 = 64 * 1024;
+
 /// What waits in one HTTP/2 stream for its client's window.
 const SEND_BUFFER: usize = 256 * 1024;
 
@@ -156,6 +161,7 @@ async fn drive_http2(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo)
     let mut builder = http2::Builder::new(Streams { last: Rc::clone(&service.stream) });
     builder
         .max_concurrent_streams(limits.streams)
+        .max_frame_size((limits.head <= FRAME).then_some(FRAME))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)

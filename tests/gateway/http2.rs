@@ -4,7 +4,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::sync::mpsc;
 
-use crate::harness::{Gateway, Upstream, eventually, full, within};
+use crate::abuse::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, field, frame, head, preface};
+use crate::harness::{Gateway, Raw, Upstream, eventually, full, within};
+
+const ACK: u8 = 1;
+const GOAWAY: u8 = 7;
 
 #[tokio::test]
 async fn many_streams_share_one_connection() {
@@ -135,4 +139,54 @@ async fn a_refused_upload_leaves_the_other_streams_alone() {
         drop(refused);
         assert_eq!(open.get("/x").await.echo().target(), "/x");
     }
+}
+
+/// The payload of the next frame of this kind; others before it are passed over.
+async fn next(raw: &mut Raw, wanted: u8) -> Vec<u8> {
+    loop {
+        let header = raw.bytes(9).await;
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        let payload = raw.bytes(length as usize).await;
+        if header[3] == wanted {
+            return payload;
+        }
+    }
+}
+
+#[tokio::test]
+async fn frames_of_64_kib_are_taken_and_longer_ones_end_the_connection() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let mut raw = preface(&edge.client().h2()).await;
+    let length = 64 << 10;
+    let said = next(&mut raw, SETTINGS).await;
+    assert!(said.chunks(6).any(|setting| setting == b"\0\x05\0\x01\0\0"), "the longest frame, in {said:?}");
+    raw.send(frame(SETTINGS, ACK, 0, &[])).await;
+    raw.send(frame(HEADERS, END_HEADERS, 1, &head("POST", "/up"))).await;
+    raw.send(frame(DATA, END_STREAM, 1, &vec![b'a'; length])).await;
+    next(&mut raw, HEADERS).await;
+    assert_eq!(edge.record_of("/up").await["bytes_in"], length);
+    raw.send(frame(HEADERS, END_HEADERS, 3, &head("POST", "/up"))).await;
+    // No more than the header: what is behind it is not waited for.
+    raw.send(&frame(DATA, END_STREAM, 3, &vec![b'a'; length + 1])[..9]).await;
+    let farewell = next(&mut raw, GOAWAY).await;
+    assert_eq!(farewell[4..8], 6_u32.to_be_bytes(), "FRAME_SIZE_ERROR (RFC 9113 §4.2)");
+}
+
+#[tokio::test]
+async fn a_head_as_long_as_the_file_allows_may_come_in_frames_of_16_kib() {
+    const LONG: usize = 600_000;
+    let shop = Upstream::recording("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"\n[limits]\nhead = \"1M\"\n")).await;
+    let mut raw = preface(&edge.client().h2()).await;
+    raw.send(frame(SETTINGS, ACK, 0, &[])).await;
+    let fields = [head("GET", "/"), field("x-long", &"a".repeat(LONG))].concat();
+    let count = fields.chunks(1 << 14).count();
+    for (nth, part) in fields.chunks(1 << 14).enumerate() {
+        let (kind, end) = if nth == 0 { (HEADERS, END_STREAM) } else { (CONTINUATION, 0) };
+        let last = if nth + 1 == count { END_HEADERS } else { 0 };
+        raw.send(frame(kind, end | last, 1, part)).await;
+    }
+    next(&mut raw, HEADERS).await;
+    assert!(shop.recorded()[0].contains(&format!("x-long: {}", "a".repeat(LONG))));
 }
