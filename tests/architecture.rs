@@ -28,7 +28,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anstyle", &["cli/"]),
     ("arc_swap", &["snapshot/cell.rs"]),
     ("toml", &["config/"]),
-    ("notify", &["provider/"]),
     ("serde_yaml_ng", &["provider/"]),
     ("instant_acme", &["acme/"]),
     ("clap", &["cli/"]),
