@@ -6,6 +6,7 @@ mod exchange;
 mod instructions;
 mod load;
 mod measure;
+mod network;
 mod origin;
 mod ours;
 mod paced;
@@ -71,6 +72,9 @@ struct Arguments {
     /// Keep the folder with configurations and logs.
     #[arg(long)]
     keep: bool,
+    /// Given by the bench to itself, in a network of its own.
+    #[arg(long, hide = true)]
+    apart: bool,
     /// Given by cargo; without it nothing is measured.
     #[arg(long, hide = true, global = true)]
     bench: bool,
@@ -128,6 +132,9 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     }
     let chosen = chosen_rows(&arguments.only)?;
     require_tools()?;
+    if !arguments.apart {
+        network::enter("--apart")?;
+    }
     if thread::available_parallelism()?.get() < 2 || arguments.proxy_core == arguments.load_core {
         return Err("two cores are needed: one for the proxies, one for load and origin".into());
     }

@@ -13,7 +13,7 @@ use time::macros::format_description;
 use crate::measure::Sample;
 use crate::peers::{OURS, PEERS, Peer};
 use crate::rows::Row;
-use crate::{Failure, plot};
+use crate::{Failure, network, plot};
 
 /// Everything that was measured, by row and proxy, one entry a round.
 pub type Samples = HashMap<(&'static str, Peer), Vec<Result<Sample, String>>>;
@@ -31,9 +31,10 @@ impl Report {
     pub fn new(versions: Vec<(Peer, String)>, rows: Vec<Row>, samples: Samples, rounds: usize, seconds: u64) -> Report {
         let today = OffsetDateTime::now_utc().format(format_description!("[year]-[month]-[day]")).unwrap_or_default();
         let method = format!(
-            "{today}, {}, Linux {}: {rounds} rounds turn by turn, {seconds} s each, medians.",
+            "{today}, {}, Linux {}, {}: {rounds} rounds turn by turn, {seconds} s each, medians.",
             first_line("/proc/cpuinfo", "model name"),
-            fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim()
+            fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+            network::congestion_control()
         );
         Report { versions, rows, samples, method }
     }

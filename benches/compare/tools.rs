@@ -9,12 +9,14 @@ use crate::process::{find, pinned};
 use crate::{Failure, HOST};
 
 /// Programs that are needed, and the Debian packages they come in.
-pub const NEEDED: [(&str, &str); 5] = [
+pub const NEEDED: [(&str, &str); 7] = [
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("wrk", "wrk"),
     ("h2load", "nghttp2-client"),
     ("taskset", "util-linux"),
+    ("unshare", "util-linux"),
+    ("ip", "iproute2"),
 ];
 
 /// Puts the script for `wrk` where it can be found.
