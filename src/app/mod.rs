@@ -22,6 +22,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::task::LocalSet;
+
 pub use certificates::{certificates, import_acme_sh};
 pub use check::{CheckReport, check};
 pub use compare::{Answered, Certificate, Compared, Comparison, Difference, IGNORED_HEADERS, compare, names_of};
@@ -124,7 +126,7 @@ pub fn run(options: RunOptions, ready: impl FnOnce(&Running)) -> Result<(), AppE
     limits::decline_huge_pages();
     limits::count_panics();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Start)?;
-    let outcome = runtime.block_on(async {
+    let outcome = LocalSet::new().block_on(&runtime, async {
         let mut arrival = arrival::Arrival::of(&options)?;
         let mut control = control::Control::start(options, &mut arrival).inspect_err(|why| arrival.refuse(why))?;
         arrival.complete(&mut control);

@@ -28,7 +28,7 @@ use super::request;
 use super::room::{Load, Room, Shortage, give_back_memory};
 use crate::snapshot::{Listener, Snapshot, SnapshotCell};
 use crate::telemetry::{AccessLog, CoreLog, Ended, Metrics, NO_ROUTE, RouteMetrics};
-use crate::upstream::Pool;
+use crate::upstream::{Pool, turn_by_turn};
 
 /// The sweeper's period, and the resolution of every silence limit.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -430,7 +430,8 @@ fn keep_at<F>(runtime: &Runtime, tasks: &LocalSet, mut work: F)
 where
     F: AsyncFnMut(),
 {
-    while catch_unwind(AssertUnwindSafe(|| tasks.block_on(runtime, work()))).is_err() {}
+    let mut work = || runtime.block_on(turn_by_turn(tasks.run_until(work())));
+    while catch_unwind(AssertUnwindSafe(&mut work)).is_err() {}
 }
 
 async fn work(core: &Rc<Core>, inbox: &mut mpsc::UnboundedReceiver<Order>) {

@@ -120,7 +120,7 @@ impl Sealing {
         turn: u32,
     ) -> Poll<io::Result<()>> {
         if self.pending.is_empty() && !stream.get_ref().1.wants_write() {
-            return Poll::Ready(Ok(()));
+            return Pin::new(stream.get_mut().0).poll_flush(cx);
         }
         match self.put_off_in {
             None => {

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -254,6 +254,19 @@ fn away(refusal: Refusal, detail: String) -> UpstreamError {
 
 fn wrong(refusal: Refusal, detail: String) -> UpstreamError {
     UpstreamError { refusal, detail, is_away: false }
+}
+
+impl Connected {
+    /// Sends now what waits for the end of the turn, for who will not poll this again.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.poll_send(cx),
+            Stream::Tls(stream) => {
+                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+                stream.get_ref().0.poll_send(cx)
+            }
+        }
+    }
 }
 
 impl AsyncRead for Connected {

@@ -111,7 +111,7 @@ impl Control {
     pub(super) fn explain(&self, question: Question, answer: oneshot::Sender<Answer>) {
         let (snapshot, config, via) = (self.cell.load(), Arc::clone(&self.config), Arc::clone(&self.via));
         let cores = self.cores.clone();
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             let view = View { snapshot: &snapshot, config: &config, via: &via, is_live: true };
             let explained = match explain(view, &question) {
                 Ok((mut explanation, target)) => {

@@ -195,6 +195,10 @@ fn write_on<B: Sendable>(line: &Rc<RefCell<Line<B>>>) -> AbortHandle {
     let writing = std::future::poll_fn(move |cx| {
         let mut line = line.borrow_mut();
         ready!(line.poll_upload(cx));
+        // This task is not there to send the rest if the server takes no more.
+        if line.fault.is_none() {
+            line.fault = ready!(line.stream.poll_send(cx)).err().map(Fault::Io);
+        }
         if line.fault.is_some()
             && let Some(reader) = line.reader.take()
         {
