@@ -36,7 +36,7 @@ pub use head::BadAnswer;
 const FIRST_READ: usize = 8 * 1024;
 
 /// Bytes of an answer that are read at once, at most.
-const LARGEST_READ: usize = 256 * 1024;
+const LARGEST_READ: usize = 128 * 1024;
 
 /// Told of every interim answer.
 pub type Told = Box<dyn Fn(StatusCode)>;
