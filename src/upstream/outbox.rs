@@ -1,7 +1,7 @@
 //! What the connections of a data core write in one turn of its loop leaves when the turn is over, one connection after the
 //! other. Whoever is written to wakes up with the first write and is still awake for the others; written in between, each of
-//! them would wake it anew, which costs the writer more than the write: a sixth of a small request over cleartext, an eighth
-//! over TLS. What a connection writes twice in a turn leaves in one piece.
+//! them would wake it anew, and that costs the writer: a seventh of a small request in the clear, an eighth over TLS. What a
+//! connection writes twice in a turn leaves in one piece.
 //!
 //! Holds little of each connection, and nothing beyond the turn but what the kernel would not take.
 
@@ -27,7 +27,9 @@ const SPARE: usize = 4 * 1024;
 const SPARES: usize = 32;
 
 thread_local! {
-    static OUTBOX: Outbox = const { Outbox { is_open: Cell::new(false), waiting: RefCell::new(Vec::new()), spare: RefCell::new(Vec::new()) } };
+    static OUTBOX: Outbox = const {
+        Outbox { is_open: Cell::new(false), waiting: RefCell::new(Vec::new()), spare: RefCell::new(Vec::new()) }
+    };
 }
 
 /// The outbox of a thread.
@@ -236,7 +238,7 @@ impl State {
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing is pending any more.
+    /// Nothing is pending any more. (Where something is, it stands in the outbox or is stuck.)
     fn give_back(&mut self) {
         self.is_stuck = false;
         let mut buffer = mem::take(&mut self.pending);
