@@ -1,6 +1,6 @@
 //! The network that everything is measured in: a loopback of its own, with the congestion control that Debian's kernels have.
-//! One that paces what it sends (BBR, the default of some machines) sets a timer for every few packets, on loopback too; then a
-//! body costs twice as much through every proxy, and the row measures timers. Changes nothing on the machine itself.
+//! One that paces what it sends (BBR, the default of some machines) sets a timer for every few packets, on loopback too; then who
+//! writes in large pieces pays for timers, who writes in small ones hardly. Changes nothing on the machine itself.
 
 use std::env;
 use std::fs;

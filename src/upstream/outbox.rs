@@ -44,23 +44,23 @@ struct Outbox {
 pub async fn turn_by_turn<F: Future>(tasks: F) -> F::Output {
     let mut tasks = pin!(tasks);
     poll_fn(|cx| {
-        let _turn = Turn::begin();
+        let _open = Open::begin();
         tasks.as_mut().poll(cx)
     })
     .await
 }
 
-/// A turn; its end, also by a panic, empties the outbox.
-struct Turn;
+/// The outbox open, for a turn; the end of it, also by a panic, empties the outbox.
+struct Open;
 
-impl Turn {
-    fn begin() -> Turn {
+impl Open {
+    fn begin() -> Open {
         OUTBOX.with(|outbox| outbox.is_open.set(true));
-        Turn
+        Open
     }
 }
 
-impl Drop for Turn {
+impl Drop for Open {
     fn drop(&mut self) {
         OUTBOX.with(|outbox| outbox.is_open.set(false));
         empty();

@@ -94,9 +94,7 @@ impl Wire {
             }
         }
     }
-}
 
-impl Wire {
     /// Reads, from what was read ahead first.
     fn poll_take(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.is_under_tls {
