@@ -1,6 +1,7 @@
 //! One connection against a server that does as it likes.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::upstream::Wire;
+use crate::upstream::{Wire, turn_by_turn};
 
 type Sent = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -170,6 +171,35 @@ async fn an_upload_and_its_answer_flow_at_once_and_the_connection_serves_again()
         assert!(near.is_free() && near.is_ready());
     };
     on_one_core(test).await;
+}
+
+#[tokio::test]
+async fn the_last_of_an_upload_leaves_though_the_kernel_is_full_and_nobody_reads_the_answer() {
+    let test = async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut beside = near.try_clone().unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let near = Http1::new(Connected::plain(Wire::new(TcpStream::from_std(near).unwrap())));
+        let (sender, body) = pieces();
+        let (answered, ()) = tokio::join!(near.send(request(Method::POST, body), None), async {
+            read_to(&mut far, "\r\n\r\n").await;
+            far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").await.unwrap();
+        });
+        let unread = answered.ok().unwrap();
+        while beside.write(&[b'x'; 4096]).is_ok() {}
+        sender.send("end").await.unwrap();
+        drop(sender);
+        // Its writer has all of it, and has seen that it does not leave.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        let read = read_to(&mut far, "x3\r\nend\r\n0\r\n\r\n").await;
+        assert!(read.starts_with('x'));
+        drop(unread);
+    };
+    turn_by_turn(LocalSet::new().run_until(test)).await;
 }
 
 #[tokio::test]
