@@ -70,14 +70,15 @@ fn check_framing(parts: &Parts) -> Result<(), Refused> {
         return Err(bad("both Transfer-Encoding and Content-Length (RFC 9112 §6.1)"));
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next()
+    let length = lengths.next();
+    if let Some(length) = length
         && (lengths.next().is_some() || length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit))
     {
         return Err(bad("a Content-Length that is not one number (RFC 9112 §6.3)"));
     }
     // Nobody has so many bytes, and a server that counts with a sign would read a length of another size.
     let is_too_long = |length: &HeaderValue| length.to_str().is_ok_and(|digits| digits.parse::<i64>().is_err());
-    if headers.get(header::CONTENT_LENGTH).is_some_and(is_too_long) {
+    if length.is_some_and(is_too_long) {
         return Err(bad("a Content-Length beyond 2^63 (RFC 9110 §8.6)"));
     }
     if parts.version == Version::HTTP_2 {

@@ -123,7 +123,7 @@ impl Framing {
 
     /// Takes a line of a head or of a trailer section, or the piece of one that is there.
     fn take_line(&mut self, bytes: &[u8]) -> usize {
-        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let piece = &bytes[..end.unwrap_or(bytes.len())];
         self.keep(piece);
         self.length += piece.len();

@@ -42,9 +42,8 @@ pub struct Outgoing<'a> {
 pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edits) {
     let Outgoing { host, client, is_https, via, is_websocket, is_expected, is_chunked, version } = outgoing;
     let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
-    remove_hop_by_hop(headers);
-    remove_all(headers, |name| is_forwarding(name.as_str()));
-    headers.remove(header::EXPECT);
+    remove_nominated(headers);
+    remove_all(headers, |name| is_hop_by_hop(name) || *name == header::EXPECT || is_forwarding(name.as_str()));
     if is_expected {
         headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
     }
@@ -80,8 +79,8 @@ pub fn to_client(headers: &mut HeaderMap, hsts: Option<&HeaderValue>, edits: &Ed
         // The coding decided how the body was read; a length beside it is a lie that must not go on (RFC 9112 §6.3).
         headers.remove(header::CONTENT_LENGTH);
     }
-    remove_hop_by_hop(headers);
-    headers.remove(X_DOORWARD_ERROR);
+    remove_nominated(headers);
+    remove_all(headers, |name| is_hop_by_hop(name) || (name.as_str().len() == 16 && *name == X_DOORWARD_ERROR));
     if let Some(hsts) = hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
@@ -165,13 +164,13 @@ fn is_for_heads_only(name: &HeaderName) -> bool {
     ONLY.contains(name) || *name == X_DOORWARD_ERROR
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes Connection and what it names.
+fn remove_nominated(headers: &mut HeaderMap) {
     if let http::header::Entry::Occupied(entry) = headers.entry(header::CONNECTION) {
         // It may stand in several lines; every one of them nominates.
         let nominations: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
-        nominations.iter().for_each(|connection| remove_nominated(headers, connection));
+        nominations.iter().for_each(|connection| remove_named_by(headers, connection));
     }
-    remove_all(headers, is_hop_by_hop);
 }
 
 /// Removes every field that is meant. A look at the names present is cheaper than asking the map for each that might be:
@@ -201,8 +200,12 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 /// What Connection names goes too, except what the message cannot do without: naming those would let a client take away
 /// what the upstream frames, routes or trusts by.
-fn remove_nominated(headers: &mut HeaderMap, connection: &HeaderValue) {
+fn remove_named_by(headers: &mut HeaderMap, connection: &HeaderValue) {
     for token in connection.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+        // The usual one, whose field goes without being named.
+        if token.eq_ignore_ascii_case(b"keep-alive") {
+            continue;
+        }
         let Ok(name) = HeaderName::from_bytes(token) else { continue };
         let is_kept =
             [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::COOKIE, header::AUTHORIZATION]

@@ -8,8 +8,8 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8], limit: usize) {
         Some(head) => (head, head.len() < text.len()),
         None => (text, false),
     };
-    // Nearly every string is plain, and one look at all its bytes at once tells.
-    if text.iter().fold(true, |so_far, &byte| so_far & is_plain(byte)) {
+    // Nearly every string is.
+    if are_plain(text) {
         out.extend_from_slice(text);
     } else {
         for chunk in text.utf8_chunks() {
@@ -23,6 +23,24 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8], limit: usize) {
         out.extend_from_slice(b"...");
     }
 }
+
+/// Whether all of it stands for itself. Blocks are looked at with all their bytes at once, the few behind them by a table.
+fn are_plain(text: &[u8]) -> bool {
+    let (blocks, rest) = text.as_chunks::<16>();
+    blocks.iter().all(|block| block.iter().fold(true, |so_far, &byte| so_far & is_plain(byte)))
+        && rest.iter().fold(true, |so_far, &byte| so_far & PLAIN[usize::from(byte)])
+}
+
+/// [`is_plain`] for every byte.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        plain[byte as usize] = is_plain(byte);
+        byte += 1;
+    }
+    plain
+};
 
 /// Copies plain runs whole; nearly every string is one plain run.
 fn push_valid(out: &mut Vec<u8>, text: &str) {
