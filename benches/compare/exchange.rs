@@ -23,6 +23,8 @@ const MESSAGE: usize = 1024;
 pub struct Answer {
     /// Status code.
     pub status: u16,
+    /// The head.
+    pub head: Vec<u8>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -57,7 +59,7 @@ impl Answer {
                 return Err("the proxy hung up within the answer".into());
             }
         }
-        Ok(Answer { status, body })
+        Ok(Answer { status, head: bytes, body })
     }
 
     /// Whether it is the origin's small page. Only its length: [`check_everything`] has looked at the bytes.

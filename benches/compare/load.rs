@@ -21,10 +21,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::exchange::{self, Answer};
+use crate::stamped::Stamped;
 use crate::{Failure, HOST, paced, uploads};
 
 /// What to do; the words of `--kind`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Kind {
     /// Ask for everything once over each protocol and look at every byte.
     Check,
@@ -45,7 +46,7 @@ pub enum Kind {
 }
 
 /// The rest of the order.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
 pub struct Order {
     /// What to do.
     #[arg(long)]
@@ -84,14 +85,23 @@ pub struct Outcome {
     pub first_error: Option<String>,
     /// Handshakes that were resumed.
     pub resumed: u64,
-    /// Latency percentiles in microseconds: 50, 90, 99, 99.9.
-    pub latency_us: Option<[f64; 4]>,
-    /// The 99th percentiles of tenths of a second: the middle one, in microseconds.
-    pub middle_p99_us: Option<f64>,
-    /// The 99th percentile of each second, in microseconds.
-    pub p99_of_seconds_us: Vec<f64>,
+    /// How long clients waited for answers, from the moment each request was due.
+    pub waited: Option<Percentiles>,
+    /// How long of that request and answer were in the proxy.
+    pub in_proxy: Option<Percentiles>,
     /// 99th percentile of how late the generator itself was, in microseconds.
     pub generator_late_us: Option<f64>,
+}
+
+/// How long something took, in microseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// 50, 90, 99 and 99.9 of the whole run.
+    pub of_all: [f64; 4],
+    /// The middle one of the 99th percentiles of tenths of a second.
+    pub middle_p99: f64,
+    /// The 99th percentile of each second.
+    pub p99_of_seconds: Vec<f64>,
 }
 
 /// Everything that the connections of one run share.
@@ -129,13 +139,19 @@ impl Run {
 /// Carries out the order and prints the outcome.
 pub fn run(order: Order) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let until = Instant::now() + Duration::from_secs_f64(order.seconds);
-    let run = Rc::new(Run { order, until, done: Cell::default(), outcome: RefCell::default() });
-    LocalSet::new().block_on(&runtime, drive(&run))?;
-    let mut outcome = run.outcome.take();
-    outcome.done = run.done.get();
+    let outcome = LocalSet::new().block_on(&runtime, carry_out(order))?;
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
+}
+
+/// Carries out the order on this thread, beside whatever else it does.
+pub async fn carry_out(order: Order) -> Result<Outcome, Failure> {
+    let until = Instant::now() + Duration::from_secs_f64(order.seconds);
+    let run = Rc::new(Run { order, until, done: Cell::default(), outcome: RefCell::default() });
+    drive(&run).await?;
+    let mut outcome = run.outcome.take();
+    outcome.done = run.done.get();
+    Ok(outcome)
 }
 
 async fn drive(run: &Rc<Run>) -> Result<(), Failure> {
@@ -200,10 +216,10 @@ fn rustls_pem(
 }
 
 /// A new TLS connection to the proxy.
-pub async fn connect(order: &Order, connector: &TlsConnector) -> Result<TlsStream<TcpStream>, Failure> {
+pub async fn connect(order: &Order, connector: &TlsConnector) -> Result<TlsStream<Stamped>, Failure> {
     let stream = TcpStream::connect(order.tls).await?;
     stream.set_nodelay(true)?;
-    Ok(connector.connect(ServerName::try_from(HOST)?, stream).await?)
+    Ok(connector.connect(ServerName::try_from(HOST)?, Stamped::new(stream)).await?)
 }
 
 async fn handshake(run: &Run, connector: &TlsConnector) -> Result<(), Failure> {
@@ -236,7 +252,7 @@ async fn idle(run: &Rc<Run>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn connect_and_ask(order: &Order, connector: &TlsConnector) -> Result<TlsStream<TcpStream>, Failure> {
+async fn connect_and_ask(order: &Order, connector: &TlsConnector) -> Result<TlsStream<Stamped>, Failure> {
     let mut stream = connect(order, connector).await?;
     Answer::to(&mut stream, "/1k").await?.must_be_small()?;
     Ok(stream)

@@ -16,6 +16,7 @@ mod process;
 mod relay;
 mod report;
 mod rows;
+mod stamped;
 mod tools;
 mod uploads;
 

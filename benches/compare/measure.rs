@@ -7,10 +7,10 @@ use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use crate::load::{Kind, Outcome};
+use crate::load::{Kind, Order, Outcome};
 use crate::peers::{Ground, Serving, Shape, free_ports};
 use crate::process::{Cpu, Process, pinned};
-use crate::rows::{Count, Load, Measure, Row, SMALL_OVER_TLS};
+use crate::rows::{Clock, Count, Load, Measure, Row, SMALL_OVER_TLS};
 use crate::{Failure, HOST, ours, tools};
 
 /// One figure and what stands behind it.
@@ -61,6 +61,16 @@ impl Origin {
         Ok(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
     }
 
+    /// Has a load made by the thread that serves: two processes on one core would wait for each other, milliseconds at a time,
+    /// and what reaches the proxy would come in heaps.
+    pub fn load(&mut self, order: &Order) -> Result<Outcome, Failure> {
+        writeln!(self.ask, "{}", serde_json::to_string(order)?)?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let outcome: Result<Outcome, String> = serde_json::from_str(&line)?;
+        without_errors(outcome?)
+    }
+
     fn count(&mut self, count: Count) -> Result<f64, Failure> {
         self.counts()?.get(count as usize).copied().ok_or_else(|| "the origin counts something else".into())
     }
@@ -98,7 +108,7 @@ impl Bench {
         match row.measure {
             Measure::Cpu { load, count, per, scale } => self.cpu(load, count, per, scale, serving),
             Measure::Memory { connections } => self.memory(connections, serving),
-            Measure::Latency { connections, share } => self.latency(connections, share, serving),
+            Measure::Latency { connections, share, clock } => self.latency(connections, share, clock, serving),
             Measure::Reloads { connections, rate, routes } => ours::reloads(self, connections, rate, routes, serving),
             Measure::TwoCores => ours::two_cores(self, serving),
         }
@@ -215,16 +225,28 @@ impl Bench {
         Ok(seen)
     }
 
-    fn latency(&mut self, connections: usize, share: f64, serving: &mut Serving) -> Result<Sample, Failure> {
+    fn latency(
+        &mut self,
+        connections: usize,
+        share: f64,
+        clock: Clock,
+        serving: &mut Serving,
+    ) -> Result<Sample, Failure> {
         let capacity = self.nginx_capacity.ok_or("nginx's capacity is not known")?;
         let rate = capacity * share;
         let (began, cpu) = (Instant::now(), serving.process.cpu());
-        let outcome = self.paced(connections, rate, serving)?;
+        let order = self.paced(connections, rate, serving);
+        let outcome = self.origin.load(&order)?;
         let cpu = serving.process.cpu().since(cpu);
-        let [p50, p90, p99, p999] = outcome.latency_us.ok_or("no request of the window was answered")?;
+        let took = match clock {
+            Clock::Client => outcome.waited,
+            Clock::Proxy => outcome.in_proxy,
+        };
+        let took = took.ok_or("no request of the window was answered")?;
+        let [p50, p90, p99, p999] = took.of_all;
         let late = outcome.generator_late_us.unwrap_or(f64::NAN);
         Ok(Sample {
-            value: outcome.middle_p99_us.unwrap_or(p99),
+            value: took.middle_p99,
             user: None,
             system: None,
             rate: Some(outcome.done as f64 / (self.seconds + 1) as f64),
@@ -235,12 +257,18 @@ impl Bench {
         })
     }
 
-    /// Requests at a fixed mean rate, for a second more than a window.
-    pub fn paced(&self, connections: usize, rate: f64, serving: &Serving) -> Result<Outcome, Failure> {
-        let (connections, seconds, rate) =
-            (connections.to_string(), (self.seconds + 1).to_string(), format!("{rate:.0}"));
-        let words = ["--connections", &connections, "--seconds", &seconds, "--rate", &rate];
-        finish_own(self.own(Kind::Paced, serving, &words)?.stdout(Stdio::piped()).spawn()?)
+    /// An order for requests at a fixed mean rate, for a second more than a window.
+    pub fn paced(&self, connections: usize, rate: f64, serving: &Serving) -> Order {
+        Order {
+            kind: Kind::Paced,
+            tls: serving.tls,
+            clear: serving.clear,
+            cert: self.ground.cert(),
+            seconds: (self.seconds + 1) as f64,
+            connections,
+            rate,
+            bytes: 0,
+        }
     }
 
     fn own(&self, kind: Kind, serving: &Serving, more: &[&str]) -> Result<std::process::Command, Failure> {

@@ -12,7 +12,10 @@ use crate::Failure;
 /// The congestion control of the network that this process is in.
 const CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
-const ENTER: &str = "ip link set lo up && echo cubic >/proc/sys/net/ipv4/tcp_congestion_control && exec \"$@\"";
+/// A network of its own may choose only what the machine allows everybody.
+const ENTER: &str = "ip link set lo up && { echo cubic >/proc/sys/net/ipv4/tcp_congestion_control || \
+    echo 'this machine lets no network of its own choose CUBIC; as root, it allows it until the next start by: \
+    sysctl -w net.ipv4.tcp_allowed_congestion_control=\"reno bbr cubic\"' >&2; } && exec \"$@\"";
 
 /// Starts this program anew in such a network, with `word` behind its arguments. Returns where only root may do that, and it is
 /// not root; the report says what was in force.

@@ -1,6 +1,6 @@
 //! The server behind every proxy: as little work as possible, so that the measured core stays busy, and exact counts
-//! of what it served. It answers `/1k`, `/10m`, `/echo` (the request head as it came), takes uploads on `/upload` and
-//! echoes WebSocket messages on `/ws`; it also swallows a log stream. It is no HTTP server for anything but this bench.
+//! of what it served. It answers `/1k`, `/10m`, `/stamped` (as `/1k`, and says when it was asked and when it answered), `/echo`
+//! (the request head as it came), takes uploads on `/upload` and echoes WebSocket messages on `/ws`; it also swallows a log stream. It is no HTTP server for anything but this bench.
 
 use std::io::{BufRead, Write as _};
 use std::net::Ipv4Addr;
@@ -11,15 +11,20 @@ use std::{io, thread};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Failure;
+use crate::load::{self, Order};
+use crate::stamped::{Stamped, now};
 
 /// Bytes of the small body and of the large one.
 pub const SMALL: usize = 1024;
 /// See [`SMALL`].
 pub const LARGE: usize = 10 * 1024 * 1024;
+
+/// The field of an answer that says when its request came and when it was answered itself: two [`Stamp`](crate::stamped::Stamp)s.
+pub const STAMPS: &str = "x-stamps";
 
 /// How much of the large body one write offers to the kernel.
 const SLICE: usize = 256 * 1024;
@@ -34,29 +39,44 @@ struct Counts {
     log_bytes: AtomicU64,
 }
 
-/// Serves until standard input ends; every line read there is answered with one line of counts, in the order of
-/// [`Count`](crate::rows::Count).
+/// Serves until standard input ends. A line read there is an [`Order`] in JSON, which is carried out by the thread that serves,
+/// and answered with its outcome; any other is answered with one line of counts, in the order of [`Count`](crate::rows::Count).
 pub fn run(port: u16, log_port: u16) -> Result<(), Failure> {
     let counts = Arc::new(Counts::default());
     let asked = counts.clone();
-    let (ended, end) = oneshot::channel::<()>();
+    let (order, orders) = mpsc::unbounded_channel();
     thread::spawn(move || {
         let mut lines = io::stdin().lock().lines();
-        while let Some(Ok(_)) = lines.next() {
+        while let Some(Ok(line)) = lines.next() {
+            if let Ok(next) = serde_json::from_str::<Order>(&line) {
+                let _ = order.send(next);
+                continue;
+            }
             let Counts { requests, bytes_out, bytes_in, messages, log_bytes } = &*asked;
             let all = [requests, bytes_out, bytes_in, messages, log_bytes].map(|count| count.load(Relaxed).to_string());
-            let mut out = io::stdout().lock();
-            let _ = writeln!(out, "{}", all.join(" ")).and_then(|()| out.flush());
+            say(&all.join(" "));
         }
-        drop(ended);
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async move {
         tokio::select! {
             result = accept(port, log_port, counts) => result,
-            _ = end => Ok(()),
+            () = obey(orders) => Ok(()),
         }
     })
+}
+
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Carries out orders, one after the other, until there will be no more.
+async fn obey(mut orders: mpsc::UnboundedReceiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        let outcome = load::carry_out(order).await.map_err(|error| error.to_string());
+        say(&serde_json::to_string(&outcome).unwrap_or_default());
+    }
 }
 
 async fn accept(port: u16, log_port: u16, counts: Arc<Counts>) -> Result<(), Failure> {
@@ -75,7 +95,7 @@ async fn accept(port: u16, log_port: u16, counts: Arc<Counts>) -> Result<(), Fai
         let (pages, counts) = (pages.clone(), counts.clone());
         tokio::task::spawn_local(async move {
             // A proxy that hangs up is the proxy's affair; lost answers show up at the client.
-            drop(serve(stream, &pages, &counts).await);
+            drop(serve(Stamped::new(stream), &pages, &counts).await);
         });
     }
 }
@@ -83,15 +103,16 @@ async fn accept(port: u16, log_port: u16, counts: Arc<Counts>) -> Result<(), Fai
 /// The answers, ready to be written.
 struct Pages {
     small: Vec<u8>,
+    small_body: Vec<u8>,
     large_head: Vec<u8>,
     large: Vec<u8>,
 }
 
 impl Pages {
     fn new() -> Pages {
-        let mut small = head(200, SMALL);
-        small.extend(body(SMALL));
-        Pages { small, large_head: head(200, LARGE), large: body(LARGE) }
+        let small_body = body(SMALL);
+        let small = [head(200, SMALL), small_body.clone()].concat();
+        Pages { small, small_body, large_head: head(200, LARGE), large: body(LARGE) }
     }
 }
 
@@ -101,9 +122,14 @@ pub fn body(length: usize) -> Vec<u8> {
 }
 
 fn head(status: u16, length: usize) -> Vec<u8> {
+    head_with(status, length, "")
+}
+
+/// A head with more fields, each with its end of line.
+fn head_with(status: u16, length: usize, more: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status} OK\r\nserver: origin\r\ndate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\
-         content-type: application/octet-stream\r\ncontent-length: {length}\r\n\r\n"
+         content-type: application/octet-stream\r\ncontent-length: {length}\r\n{more}\r\n"
     )
     .into_bytes()
 }
@@ -115,7 +141,7 @@ async fn swallow(mut stream: TcpStream, counts: Arc<Counts>) {
     }
 }
 
-async fn serve(mut stream: TcpStream, pages: &Pages, counts: &Counts) -> io::Result<()> {
+async fn serve(mut stream: Stamped, pages: &Pages, counts: &Counts) -> io::Result<()> {
     let mut buffer = vec![0_u8; 256 * 1024];
     let mut filled = 0;
     loop {
@@ -134,6 +160,13 @@ async fn serve(mut stream: TcpStream, pages: &Pages, counts: &Counts) -> io::Res
         let mut used = end;
         match path {
             b"/1k" => stream.write_all(&pages.small).await?,
+            b"/stamped" => {
+                stream.begin()?;
+                let stamps = format!("{STAMPS}: {} {}\r\n", stream.arrived, now());
+                let mut answer = head_with(200, SMALL, &stamps);
+                answer.extend_from_slice(&pages.small_body);
+                stream.write_all(&answer).await?;
+            }
             b"/10m" => {
                 stream.write_all(&pages.large_head).await?;
                 for slice in pages.large.chunks(SLICE) {
@@ -175,7 +208,7 @@ async fn serve(mut stream: TcpStream, pages: &Pages, counts: &Counts) -> io::Res
 }
 
 /// Reads `length` bytes of body and forgets them.
-async fn take(stream: &mut TcpStream, buffer: &mut [u8], length: u64, counts: &Counts) -> io::Result<()> {
+async fn take(stream: &mut Stamped, buffer: &mut [u8], length: u64, counts: &Counts) -> io::Result<()> {
     let mut rest = length;
     while rest > 0 {
         let room = usize::try_from(rest).unwrap_or(usize::MAX).min(buffer.len());
@@ -191,7 +224,7 @@ async fn take(stream: &mut TcpStream, buffer: &mut [u8], length: u64, counts: &C
 
 /// Answers every whole message of at most 64 KiB with the same payload. The bench masks with zeroes, so the payload
 /// needs no unmasking.
-async fn echo_messages(stream: &mut TcpStream, buffer: &mut [u8], have: usize, counts: &Counts) -> io::Result<()> {
+async fn echo_messages(stream: &mut Stamped, buffer: &mut [u8], have: usize, counts: &Counts) -> io::Result<()> {
     let mut filled = have;
     let mut answer = Vec::new();
     loop {

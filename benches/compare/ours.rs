@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, gettid, sched_setaffinity};
 
-use crate::measure::{Bench, Sample};
-use crate::peers::Serving;
+use crate::measure::{Bench, Origin, Sample};
+use crate::peers::{Ground, Serving};
 use crate::process::{find, pinned};
 use crate::report::middle;
 use crate::rows::Count;
@@ -40,33 +40,39 @@ enum Beside {
     Check,
 }
 
-/// The 99th percentile with reloads by the one without. The data core has a core of its own; the control plane takes what
+/// The 99th percentile of the time in the gateway with reloads by the one without. The data core has a core of its own; the control plane takes what
 /// the load leaves of the other, as it would take a free one where there are more than two.
 pub fn reloads(
-    bench: &Bench,
+    bench: &mut Bench,
     connections: usize,
     rate: f64,
     count: usize,
     serving: &Serving,
 ) -> Result<Sample, Failure> {
     place_threads(bench, serving)?;
-    let with = |beside: Beside| -> Result<(Vec<f64>, Vec<f64>), Failure> {
+    let order = bench.paced(connections, rate, serving);
+    let Bench { ground, load_core, origin, .. } = bench;
+    let load = |origin: &mut Origin| -> Result<Vec<f64>, Failure> {
+        let outcome = origin.load(&order)?;
+        Ok(outcome.in_proxy.ok_or("no request of the window was answered")?.p99_of_seconds)
+    };
+    let with = |beside: Beside, origin: &mut Origin| -> Result<(Vec<f64>, Vec<f64>), Failure> {
         let is_over = AtomicBool::new(false);
         let (outcome, took) = thread::scope(|scope| {
-            let aside = scope.spawn(|| each_second(beside, bench, count, serving, &is_over));
-            let outcome = bench.paced(connections, rate, serving);
+            let aside = scope.spawn(|| each_second(beside, ground, *load_core, count, serving, &is_over));
+            let outcome = load(origin);
             is_over.store(true, Ordering::Relaxed);
             (outcome, aside.join().unwrap_or_else(|_| Err("what was to go on beside the load has panicked".into())))
         });
-        Ok((outcome?.p99_of_seconds_us, took?))
+        Ok((outcome?, took?))
     };
     let [mut alone, mut reloading, mut checking, mut took, mut took_to_check] = [const { Vec::new() }; 5];
     for _ in 0..TURNS {
-        alone.extend(bench.paced(connections, rate, serving)?.p99_of_seconds_us);
-        let (p99, times) = with(Beside::Reload)?;
+        alone.extend(load(origin)?);
+        let (p99, times) = with(Beside::Reload, origin)?;
         reloading.extend(p99);
         took.extend(times);
-        let (p99, times) = with(Beside::Check)?;
+        let (p99, times) = with(Beside::Check, origin)?;
         checking.extend(p99);
         took_to_check.extend(times);
     }
@@ -149,13 +155,14 @@ fn call(program: &str, words: &[&str]) -> Result<(), Failure> {
 /// steps back for the load.
 fn each_second(
     beside: Beside,
-    bench: &Bench,
+    ground: &Ground,
+    load_core: usize,
     count: usize,
     serving: &Serving,
     is_over: &AtomicBool,
 ) -> Result<Vec<f64>, Failure> {
     let mut here = CpuSet::new();
-    here.set(bench.load_core);
+    here.set(load_core);
     sched_setaffinity(None, &here)?;
     call("chrt", &["--idle", "-p", "0", &gettid().to_string()])?;
     let text = fs::read_to_string(&serving.config)?;
@@ -165,7 +172,7 @@ fn each_second(
         Beside::Reload => (serving.config.clone(), ["reload", "--state", &state].map(str::to_owned).to_vec()),
         Beside::Check => {
             // Not beside the file that is served: the folder is watched.
-            let dir = bench.ground.dir.join("checked");
+            let dir = ground.dir.join("checked");
             fs::create_dir_all(&dir)?;
             let file = dir.join("doorward.toml");
             let words = vec!["check".to_owned(), file.display().to_string()];
@@ -179,7 +186,7 @@ fn each_second(
         fs::write(&whole, format!("{head}{}", routes(count, took.len() + 1)))?;
         fs::rename(&whole, &file)?;
         let began = Instant::now();
-        let output = pinned(bench.load_core, &serving.program, &words).output()?;
+        let output = pinned(load_core, &serving.program, &words).output()?;
         if !output.status.success() {
             return Err(format!("{}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr)).into());
         }

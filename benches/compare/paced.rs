@@ -1,6 +1,9 @@
 //! Requests at a fixed mean rate with random gaps, whatever the answers do: what a slow answer holds up is counted
 //! too, because latency runs from the moment a request was due. The clock is a `timerfd`: tokio's own ticks in
 //! milliseconds, which is more than an answer takes.
+//!
+//! What of that was the proxy's is known by stamps: from the client's write to the arrival at the origin, and from the origin's
+//! write to the arrival at the client. That neither of those two has a core of its own is not in it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,8 +20,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::Failure;
 use crate::exchange::Answer;
-use crate::load::{Run, client_config, connect};
+use crate::load::{Percentiles, Run, client_config, connect};
+use crate::origin::{STAMPS, header};
 use crate::report::middle;
+use crate::stamped::{Stamp, Stamped};
 
 /// The generator looks at the clock this often.
 const TICK: Duration = Duration::from_micros(100);
@@ -36,17 +41,27 @@ struct Due {
     ready: Semaphore,
 }
 
+/// When each request was due, counted from the beginning, and how long something of it took.
+type Taken = RefCell<Vec<(Duration, Duration)>>;
+
+/// How long requests took.
+#[derive(Default)]
+struct Times {
+    waited: Taken,
+    in_proxy: Taken,
+}
+
 /// Drives `connections` connections at `rate` requests a second; the first second warms up and is not counted.
 pub async fn drive(run: &Rc<Run>) -> Result<(), Failure> {
     let connector = TlsConnector::from(client_config(&run.order, false, b"http/1.1")?);
     let due = Rc::new(Due { at: RefCell::default(), ready: Semaphore::new(0) });
     let counted_from = Instant::now() + Duration::from_secs(1);
-    let latencies = Rc::new(RefCell::new(Vec::new()));
+    let times = Rc::new(Times::default());
     let mut tasks = Vec::new();
     for _ in 0..run.order.connections {
-        let (run, due, latencies, connector) = (run.clone(), due.clone(), latencies.clone(), connector.clone());
+        let (run, due, times, connector) = (run.clone(), due.clone(), times.clone(), connector.clone());
         tasks.push(tokio::task::spawn_local(async move {
-            if let Err(error) = work(&run, &due, &connector, counted_from, &latencies).await {
+            if let Err(error) = work(&run, &due, &connector, counted_from, &times).await {
                 run.fail(&error);
             }
         }));
@@ -61,15 +76,9 @@ pub async fn drive(run: &Rc<Run>) -> Result<(), Failure> {
         run.fail(&format!("{left} of {} requests were still waiting at the end: too much to ask", late.len()).into());
         return Ok(());
     }
-    let latencies = latencies.take();
-    let of_slices = p99_of_each(SLICE, &latencies);
-    let of_seconds = p99_of_each(SECOND, &latencies);
-    let mut latencies: Vec<Duration> = latencies.into_iter().map(|(_, latency)| latency).collect();
     run.note(|outcome| {
-        outcome.middle_p99_us = middle(of_slices);
-        outcome.p99_of_seconds_us = of_seconds;
-        outcome.latency_us =
-            (!latencies.is_empty()).then(|| [0.5, 0.9, 0.99, 0.999].map(|share| percentile(&mut latencies, share)));
+        outcome.waited = percentiles(times.waited.take());
+        outcome.in_proxy = percentiles(times.in_proxy.take());
         outcome.generator_late_us = Some(percentile(&mut late, 0.99));
     });
     Ok(())
@@ -80,15 +89,19 @@ async fn work(
     due: &Due,
     connector: &TlsConnector,
     counted_from: Instant,
-    latencies: &RefCell<Vec<(Duration, Duration)>>,
+    times: &Times,
 ) -> Result<(), Failure> {
     let mut stream = connect(&run.order, connector).await?;
+    stream.get_mut().0.begin()?;
     while let Ok(permit) = due.ready.acquire().await {
         permit.forget();
         let Some(at) = due.at.borrow_mut().pop_front() else { continue };
-        Answer::to(&mut stream, "/1k").await?.must_be_small()?;
+        let answer = Answer::to(&mut stream, "/stamped").await?;
+        answer.must_be_small()?;
         if at >= counted_from {
-            latencies.borrow_mut().push((at - counted_from, at.elapsed()));
+            let since = at - counted_from;
+            times.waited.borrow_mut().push((since, at.elapsed()));
+            times.in_proxy.borrow_mut().extend(in_proxy(stream.get_ref().0, &answer).map(|took| (since, took)));
         }
         run.count();
     }
@@ -133,6 +146,24 @@ async fn dispatch(run: &Run, due: &Due) -> Result<Vec<Duration>, Failure> {
         due.ready.add_permits(count);
     }
     Ok(late)
+}
+
+/// How long a request and its answer were in the proxy. `None` for the first on one of its connections to the origin, which
+/// asks for stamps only then.
+fn in_proxy(client: &Stamped, answer: &Answer) -> Option<Duration> {
+    let mut stamps = header(&answer.head, STAMPS)?.split(' ').map(str::parse::<Stamp>);
+    let (asked, answered) = (stamps.next()?.ok()?, stamps.next()?.ok()?);
+    let there = asked.checked_sub(client.sent)?;
+    let back = client.arrived.checked_sub(answered)?;
+    Some(Duration::from_nanos(there + back))
+}
+
+fn percentiles(times: Vec<(Duration, Duration)>) -> Option<Percentiles> {
+    let middle_p99 = middle(p99_of_each(SLICE, &times))?;
+    let p99_of_seconds = p99_of_each(SECOND, &times);
+    let mut times: Vec<Duration> = times.into_iter().map(|(_, took)| took).collect();
+    let of_all = [0.5, 0.9, 0.99, 0.999].map(|share| percentile(&mut times, share));
+    Some(Percentiles { of_all, middle_p99, p99_of_seconds })
 }
 
 /// The 99th percentile of each slice of the time, in microseconds.

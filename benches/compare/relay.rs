@@ -1,6 +1,7 @@
 //! `compare relay`: passes bytes on and looks at none of them. One connection to the origin for each client's, one thread,
 //! two reads and two writes for a request and its answer: what any proxy that asks the kernel for each of them pays before it
-//! has read a line of HTTP. Over TLS it decrypts and encrypts as well. It is no proxy and does none of a proxy's work.
+//! has read a line of HTTP. Over TLS it decrypts and encrypts as well. What it writes leaves at the end of a turn, as the
+//! gateway's does: each for itself would wake others more often. It is no proxy and does none of a proxy's work.
 
 use std::fs;
 use std::io::BufReader;
@@ -17,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
+
+use doorward::upstream::{Wire, turn_by_turn};
 
 use crate::Failure;
 
@@ -55,7 +58,8 @@ pub fn run(place: &Place) -> Result<(), Failure> {
     let acceptor = Rc::new(TlsAcceptor::from(Arc::new(config)));
     let origin = SocketAddr::from((Ipv4Addr::LOCALHOST, place.origin));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    LocalSet::new().block_on(&runtime, async move {
+    let tasks = LocalSet::new();
+    runtime.block_on(turn_by_turn(tasks.run_until(async move {
         let clear = TcpListener::bind((Ipv4Addr::LOCALHOST, place.clear)).await?;
         let tls = TcpListener::bind((Ipv4Addr::LOCALHOST, place.tls)).await?;
         loop {
@@ -64,25 +68,26 @@ pub fn run(place: &Place) -> Result<(), Failure> {
                     let (client, _) = accepted?;
                     tokio::task::spawn_local(async move {
                         client.set_nodelay(true)?;
-                        pass(client, origin).await
+                        pass(Wire::new(client), origin).await
                     });
                 }
                 accepted = tls.accept() => {
                     let ((client, _), acceptor) = (accepted?, Rc::clone(&acceptor));
                     tokio::task::spawn_local(async move {
                         client.set_nodelay(true)?;
-                        pass(acceptor.accept(client).await?, origin).await
+                        pass(acceptor.accept(Wire::new(client).under_tls()).await?, origin).await
                     });
                 }
             }
         }
-    })
+    })))
 }
 
 /// Joins a client to a connection of its own to the origin. What goes wrong shows at the client, and there it counts.
 async fn pass(mut client: impl AsyncRead + AsyncWrite + Unpin, origin: SocketAddr) -> Result<(), Failure> {
-    let mut upstream = TcpStream::connect(origin).await?;
+    let upstream = TcpStream::connect(origin).await?;
     upstream.set_nodelay(true)?;
+    let mut upstream = Wire::new(upstream);
     copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await?;
     Ok(())
 }

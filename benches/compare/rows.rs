@@ -47,6 +47,16 @@ pub enum Load {
     },
 }
 
+/// Who says how long a request took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// The client: from the moment when the request was due, so that the waits of load generator and origin, which share a core,
+    /// are in it.
+    Client,
+    /// The proxy's two sides: how long the request was in it, and the answer.
+    Proxy,
+}
+
 /// How a row is measured.
 #[derive(Clone, Copy, Debug)]
 pub enum Measure {
@@ -72,6 +82,8 @@ pub enum Measure {
         connections: usize,
         /// The share.
         share: f64,
+        /// Who looks at the clock.
+        clock: Clock,
     },
     /// 99th percentile of latency while the file is reloaded every second, as a ratio to the same without; ours alone.
     Reloads {
@@ -117,7 +129,10 @@ impl Row {
     pub fn is_for(&self, peer: Peer) -> bool {
         match peer {
             Peer::Doorward | Peer::Packaged => true,
-            Peer::Relay => matches!(self.id, "h1-clear" | "h1-tls" | "body-h1" | "upload-h1" | "websocket"),
+            Peer::Relay => matches!(
+                self.id,
+                "h1-clear" | "h1-tls" | "body-h1" | "upload-h1" | "websocket" | "latency" | "in-proxy"
+            ),
             _ => !self.measure.is_ours(),
         }
     }
@@ -229,7 +244,13 @@ pub const ROWS: &[Row] = &[
         id: "latency",
         title: "p99 latency, HTTP/1.1 TLS 1.3, at 70 % of nginx's capacity",
         unit: "µs",
-        measure: Measure::Latency { connections: 64, share: 0.7 },
+        measure: Measure::Latency { connections: 64, share: 0.7, clock: Clock::Client },
+    },
+    Row {
+        id: "in-proxy",
+        title: "the same requests: p99 of the time in the proxy",
+        unit: "µs",
+        measure: Measure::Latency { connections: 64, share: 0.7, clock: Clock::Proxy },
     },
     Row {
         id: "reloads",
