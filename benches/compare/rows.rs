@@ -85,7 +85,7 @@ pub enum Measure {
         /// Who looks at the clock.
         clock: Clock,
     },
-    /// 99th percentile of latency while the file is reloaded every second, as a ratio to the same without; ours alone.
+    /// 99th percentile of the time in the proxy while the file is reloaded every second, by the one without; ours alone.
     Reloads {
         /// Connections.
         connections: usize,
@@ -254,7 +254,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "reloads",
-        title: "p99 latency with 10,000 routes reloaded each second",
+        title: "p99 of the time in the proxy with 10,000 routes reloaded each second",
         unit: "by its own without",
         measure: Measure::Reloads { connections: 16, rate: 2500.0, routes: 10_000 },
     },
