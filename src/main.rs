@@ -1,4 +1,5 @@
-//! Hands the arguments to the command line, and its exit code to the system. Everything else is the library's.
+//! Hands the arguments to the command line, and its exit code to the system; says where memory comes from. Everything else is
+//! the library's.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::c_void;

@@ -66,7 +66,9 @@ impl Origin {
     pub fn load(&mut self, order: &Order) -> Result<Outcome, Failure> {
         writeln!(self.ask, "{}", serde_json::to_string(order)?)?;
         let mut line = String::new();
-        self.answers.read_line(&mut line)?;
+        if self.answers.read_line(&mut line)? == 0 {
+            return Err("the origin has ended".into());
+        }
         let outcome: Result<Outcome, String> = serde_json::from_str(&line)?;
         without_errors(outcome?)
     }

@@ -54,42 +54,27 @@ impl HostName {
     }
 }
 
+/// In one pass over the bytes: each request asks.
 fn check_name(text: &str) -> Result<(), HostError> {
-    if is_name(text) { Ok(()) } else { why_not(text) }
-}
-
-/// Whether it is a name, in one pass: each request asks.
-fn is_name(text: &str) -> bool {
-    let mut label = 0;
-    let mut before = b'.';
-    for byte in text.bytes() {
-        match byte {
-            b'.' if label == 0 || label > 63 || before == b'-' => return false,
-            b'.' => label = 0,
-            b'-' if label == 0 => return false,
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'A'..=b'Z' => label += 1,
-            _ => return false,
-        }
-        before = byte;
-    }
-    (1..=63).contains(&label) && before != b'-' && text.len() <= 253
-}
-
-/// What is wrong with a name.
-fn why_not(text: &str) -> Result<(), HostError> {
     if text.is_empty() {
         return Err(HostError::Empty);
     }
     if text.len() > 253 {
         return Err(HostError::TooLong);
     }
-    for label in text.split('.') {
-        if label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-') {
-            return Err(HostError::Label);
+    let mut label = 0;
+    let mut before = b'.';
+    // The end of the name ends a label as a dot does.
+    for byte in text.bytes().chain([b'.']) {
+        match byte {
+            b'.' if !(1..=63).contains(&label) || before == b'-' => return Err(HostError::Label),
+            b'.' => label = 0,
+            b'-' if label == 0 => return Err(HostError::Label),
+            b'-' | b'_' => label += 1,
+            byte if byte.is_ascii_alphanumeric() => label += 1,
+            _ => return Err(HostError::Character),
         }
-        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-            return Err(HostError::Character);
-        }
+        before = byte;
     }
     Ok(())
 }
@@ -231,8 +216,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_is_one_in_one_pass_if_nothing_is_wrong_with_it(text in "([a-zA-Z0-9_-]{0,4}[-.$é]?){0,6}|[ab.-]{55,70}|([a-z]{60,63}\\.?){3,6}") {
-            prop_assert_eq!(is_name(&text), why_not(&text).is_ok(), "{}", text);
+        fn a_name_is_labels_of_letters_between_dots(
+            text in "([a-zA-Z0-9_-]{0,4}[-.$é]?){0,6}|[ab.-]{55,70}|([a-z]{60,63}\\.?){3,6}"
+        ) {
+            let is_label = |label: &str| {
+                (1..=63).contains(&label.len())
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+                    && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            };
+            let is_name = text.len() <= 253 && text.split('.').all(is_label);
+            prop_assert_eq!(check_name(&text).is_ok(), is_name, "{}", text);
         }
     }
 }

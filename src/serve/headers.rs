@@ -80,7 +80,7 @@ pub fn to_client(headers: &mut HeaderMap, hsts: Option<&HeaderValue>, edits: &Ed
         headers.remove(header::CONTENT_LENGTH);
     }
     remove_nominated(headers);
-    remove_all(headers, |name| is_hop_by_hop(name) || (name.as_str().len() == 16 && *name == X_DOORWARD_ERROR));
+    remove_all(headers, |name| is_hop_by_hop(name) || *name == X_DOORWARD_ERROR);
     if let Some(hsts) = hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
