@@ -38,7 +38,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("httparse", &["upstream/http1/"]),
     ("listenfd", &["service/"]),
     ("libmimalloc_sys", &["main.rs", "serve/room.rs"]),
-    ("memchr", &["serve/framing.rs"]),
+    ("memchr", &["serve/framing.rs", "upstream/http1/"]),
     ("pingora_limits", &["serve/counting.rs"]),
     ("lettre", &["mail/"]),
     ("rusqlite", &["import/"]),

@@ -14,6 +14,10 @@ pub mod snapshot;
 #[path = "../../src/serve/examine.rs"]
 pub mod examine;
 
+/// Which fields stand in a head.
+#[path = "../../src/serve/seen.rs"]
+pub mod seen;
+
 /// Where messages of HTTP/1.1 end.
 #[path = "../../src/serve/framing.rs"]
 pub mod framing;

@@ -40,10 +40,38 @@ fn understood(bytes: &[u8], piece: usize, is_head: bool) -> Option<Understood> {
     Some((head.status.as_u16(), head.framing, head.headers, body, trailers, read.to_vec()))
 }
 
+/// Where a head ends and what it says, as a well-kept library reads it; `None` if it is not whole.
+fn as_the_library_reads(bytes: &[u8]) -> Result<Option<(usize, u16, Vec<(String, Vec<u8>)>)>, httparse::Error> {
+    let mut places = [httparse::EMPTY_HEADER; 256];
+    let mut answer = httparse::Response::new(&mut places);
+    let httparse::Status::Complete(length) = answer.parse(bytes)? else { return Ok(None) };
+    let field = |field: &httparse::Header<'_>| (field.name.to_ascii_lowercase(), field.value.to_vec());
+    let mut fields: Vec<_> = answer.headers.iter().map(field).collect();
+    // Consumed where it says nothing more.
+    fields.retain(|(name, value)| name != "connection" || !value.eq_ignore_ascii_case(b"keep-alive"));
+    fields.sort();
+    Ok(Some((length, answer.code.unwrap_or_default(), fields)))
+}
+
+/// What is read as a head is read so by others too, and what others refuse is not read.
+fn agrees(bytes: &[u8]) {
+    let mut read = BytesMut::from(bytes);
+    let Ok(Some(head)) = read_head(&mut read, true) else { return };
+    let theirs = match as_the_library_reads(bytes) {
+        Err(httparse::Error::TooManyHeaders) => return,
+        theirs => theirs.unwrap().unwrap(),
+    };
+    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
+    let mut fields: Vec<_> = head.headers.iter().map(field).collect();
+    fields.sort();
+    assert_eq!((bytes.len() - read.len(), head.status.as_u16(), fields), theirs);
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, bytes)) = bytes.split_first() else { return };
     let is_head = choice & 1 == 1;
     let piece = usize::from(choice >> 1).max(1);
+    agrees(bytes);
     // However it is cut, it is understood in one way.
     assert_eq!(understood(bytes, bytes.len().max(1), is_head), understood(bytes, piece, is_head));
 });

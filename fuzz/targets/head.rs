@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use doorward_fuzz::examine::{believe, examine};
 use doorward_fuzz::model::{AccessList, Client};
+use doorward_fuzz::seen::Seen;
 use doorward_fuzz::snapshot::{Mode, Trust};
 use http::{Request, Version};
 use libfuzzer_sys::fuzz_target;
@@ -25,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let Ok(request) = request.body(()) else { return };
     let (parts, ()) = request.into_parts();
-    if let Ok(examined) = examine(&parts) {
+    if let Ok(examined) = examine(&parts, Seen::of(&parts.headers)) {
         assert!(examined.host.is_ascii() && !examined.host.contains(['@', '/', '?', '#', ' ', ',', '\\']));
         assert_eq!(examined.host, examined.host.to_ascii_lowercase());
         assert!(parts.headers.get_all("host").iter().count() <= 1);

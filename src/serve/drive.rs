@@ -27,6 +27,7 @@ use super::forward::forward;
 use super::garbage;
 use super::handshake::{HANDSHAKE, Shaken, handshake};
 use super::request::{self, Handled};
+use super::seen::Seen;
 use crate::snapshot::Mode;
 use crate::telemetry::{Ended, HandshakeFailure};
 use crate::upstream::Wire;
@@ -245,14 +246,15 @@ impl Service<Request<Incoming>> for Gateway {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let exchange = Exchange::begin(&self.core, &self.connection, &request);
+        let seen = Seen::of(request.headers());
+        let exchange = Exchange::begin(&self.core, &self.connection, &request, seen);
         if request.version() == Version::HTTP_2 {
             self.stream.replace(Some(Rc::clone(&exchange)));
             if self.connection.is_retiring() {
                 self.connection.close(self.core.tick());
             }
         }
-        match request::handle(&exchange, request) {
+        match request::handle(&exchange, request, seen) {
             Handled::Answered(mut response) => {
                 self.connection.mark_last(&mut response);
                 Answering::Now(Some(response))
@@ -316,6 +318,6 @@ mod tests {
         }
         // Each forwarded request allocates and moves this much.
         let size = size_of_future(forward);
-        assert!(size <= 2048, "the future of a forwarded request has grown to {size} bytes");
+        assert!(size <= 640, "the future of a forwarded request has grown to {size} bytes");
     }
 }

@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
 
+use super::seen::Seen;
 use crate::model::{Authority, Client, Refusal};
 use crate::snapshot::{Mode, Trust};
 
@@ -16,6 +17,9 @@ pub type Refused = (Refusal, Cow<'static, str>);
 
 /// The longest method that is forwarded; the longest registered one has 17 bytes.
 const LONGEST_METHOD: usize = 32;
+
+/// What says where a body ends, or concerns a single connection.
+const FRAMING: Seen = Seen::LENGTH.or(Seen::CODING).or(Seen::CONNECTION).or(Seen::UPGRADE).or(Seen::KEEP_ALIVE);
 
 /// What a request asks for.
 #[derive(Debug)]
@@ -26,10 +30,12 @@ pub struct Examined {
     pub host_header: Option<http::HeaderValue>,
 }
 
-/// Reads a request's head.
-pub fn examine(parts: &Parts) -> Result<Examined, Refused> {
+/// Reads a request's head, in which this was seen.
+pub fn examine(parts: &Parts, seen: Seen) -> Result<Examined, Refused> {
     check_method(parts)?;
-    check_framing(parts)?;
+    if seen.has(FRAMING) {
+        check_framing(parts)?;
+    }
     let written = authority_of(parts)?;
     let Some(written) = written else {
         return Ok(Examined { host: String::new(), host_header: None });

@@ -16,6 +16,7 @@ use super::connection::Connection;
 use super::core::Core;
 use super::counting::Held;
 use super::expect::Wish;
+use super::seen::Seen;
 use crate::model::{Client, Refusal};
 use crate::snapshot::Route;
 use crate::telemetry::{AccessRecord, RequestId};
@@ -81,8 +82,14 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Takes up a request.
-    pub fn begin<B: Body>(core: &Rc<Core>, connection: &Rc<Connection>, request: &Request<B>) -> Rc<Exchange> {
+    /// Takes up a request, in whose head this was seen.
+    pub fn begin<B: Body>(
+        core: &Rc<Core>,
+        connection: &Rc<Connection>,
+        request: &Request<B>,
+        seen: Seen,
+    ) -> Rc<Exchange> {
+        let user_agent = if seen.has(Seen::USER_AGENT) { request.headers().get(header::USER_AGENT) } else { None };
         let started = core.refresh();
         let exchange = Rc::new(Exchange {
             core: Rc::clone(core),
@@ -92,7 +99,7 @@ impl Exchange {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            user_agent: user_agent.cloned(),
             client: Cell::new(connection.client()),
             host: RefCell::default(),
             route: OnceCell::new(),

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -26,6 +26,7 @@ use super::headers::{self, Outgoing};
 use super::repeat::{can_repeat, copy_for, with_body};
 use super::respond::{self, Audience};
 use super::search::{Found, Search};
+use super::seen::Seen;
 use super::tunnel::{self, Far, Near};
 use super::websocket::Asked;
 use crate::model::Refusal;
@@ -54,25 +55,34 @@ pub struct Journey {
     pub upgrade: Option<Box<Asked>>,
 }
 
-/// Makes the request to send of the request that came, in place: nothing waits here.
+/// Makes the request to send of the request that came, in place: nothing waits here. `seen`: in its head.
 pub fn prepare(
     journey: &Journey,
     mut parts: Parts,
+    seen: Seen,
     body: Incoming,
     host: HeaderValue,
     rewrite: Option<Rewrite<'_>>,
 ) -> Result<Box<Request<RequestBody>>, Refused> {
     let Journey { exchange, route, target, believed, audience: _, upgrade } = journey;
     exchange.leads_to(target);
-    check_loop(exchange, &parts)?;
-    check_length(route, &parts)?;
+    if seen.has(Seen::VIA) {
+        check_loop(exchange, &parts)?;
+    }
+    if seen.has(Seen::LENGTH) {
+        check_length(route, &parts)?;
+    }
     let uri = upstream_uri(&parts.uri, rewrite)?;
     let may_be_http2 = target.may_speak_http2();
     if may_be_http2 && grpc::is_call(parts.version, &parts.headers) {
         exchange.upload.converses(route.idle);
     }
     // HTTP/2 has its flow control to hold bodies back, and the library tells nothing of interim answers there.
-    if !may_be_http2 && !body.is_end_stream() && expect::is_expected(parts.version, &parts.headers) {
+    if seen.has(Seen::EXPECT)
+        && !may_be_http2
+        && !body.is_end_stream()
+        && expect::is_expected(parts.version, &parts.headers)
+    {
         let _ = exchange.wish.set(Wish::unknown());
     }
     let body = RequestBody::new(body, exchange, route.max_body, may_be_http2);
@@ -83,10 +93,10 @@ pub fn prepare(
         via: target.upstream.key.via.then(|| exchange.core.via.entry(parts.version)),
         is_websocket: upgrade.is_some(),
         is_expected: exchange.wish.get().is_some(),
-        is_chunked: !matches!(body, RequestBody::Empty) && !parts.headers.contains_key(header::CONTENT_LENGTH),
+        is_chunked: !matches!(body, RequestBody::Empty) && !seen.has(Seen::LENGTH),
         version: parts.version,
     };
-    headers::to_upstream(&mut parts.headers, outgoing, &route.request_edits);
+    headers::to_upstream(&mut parts.headers, seen, outgoing, &route.request_edits);
     let mut request = Box::new(Request::new(body));
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
@@ -176,7 +186,7 @@ async fn send(
         let has_elsewhere = search.has_others() || (search.may_wait() && !is_lost);
         let may_be = is_reused || has_elsewhere;
         let copy = copy_for(&request, &sender);
-        let sent = sender.try_send(request, exchange.wish.get().map(Wish::ear));
+        let sent = pin!(sender.try_send(request, exchange.wish.get().map(Wish::ear)));
         let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
             sender.retire();
             return Err(silent(route, &search));
@@ -227,10 +237,9 @@ async fn send(
 }
 
 /// Waits for the head of the answer, `idle` at most.
-async fn within_idle<F: Future>(exchange: &Exchange, idle: Duration, sent: F) -> Option<F::Output> {
+async fn within_idle<F: Future>(exchange: &Exchange, idle: Duration, mut sent: Pin<&mut F>) -> Option<F::Output> {
     let wait = &exchange.download;
     wait.begin(On::Upstream, exchange.core.now(), idle);
-    let mut sent = pin!(sent);
     let outcome = std::future::poll_fn(|cx| match sent.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
         Poll::Pending if wait.is_expired() => Poll::Ready(None),
@@ -283,7 +292,8 @@ fn answer(
     let upgrade = journey.upgrade.take();
     let Journey { exchange, route, target, believed, .. } = journey;
     exchange.first_byte.set(Some(exchange.started.elapsed()));
-    if !headers::is_plainly_framed(response.headers()) {
+    let seen = Seen::of(response.headers());
+    if !headers::is_plainly_framed(response.headers(), seen) {
         target.upstream.metrics.failed(Refusal::UpstreamBadResponse);
         return Err((Refusal::UpstreamBadResponse, "its body has a transfer coding that nobody asked for".into()));
     }
@@ -302,7 +312,7 @@ fn answer(
     let stream = upgrade.is_some().then(|| hyper::upgrade::on(&mut response));
     let (mut head, body) = response.into_parts();
     let hsts = route.hsts.as_ref().filter(|_| believed.is_https);
-    headers::to_client(&mut head.headers, hsts, &route.response_edits);
+    headers::to_client(&mut head.headers, seen, hsts, &route.response_edits);
     exchange.status.set(head.status.as_u16());
     head.version = Version::HTTP_11;
     if let (Some(asked), Some(stream)) = (upgrade, stream) {

@@ -10,7 +10,7 @@ use http::{HeaderMap, Response, Version};
 
 use super::body::ResponseBody;
 use super::exchange::Exchange;
-use super::headers::X_DOORWARD_ERROR;
+use super::seen::X_DOORWARD_ERROR;
 use crate::model::Refusal;
 
 const GRPC: &[u8] = b"application/grpc";

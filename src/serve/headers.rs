@@ -4,23 +4,17 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
+use super::seen::{Seen, X_DOORWARD_ERROR, is_forwarding, is_hop_by_hop};
 use crate::snapshot::Edits;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-/// No header of HTTP, but CGI-like servers make it `HTTP_PROXY`, which programs obey (CVE-2016-5385).
-const PROXY: HeaderName = HeaderName::from_static("proxy");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// The header of our own answers; an upstream's is taken away, it would lie about who answered.
-pub const X_DOORWARD_ERROR: HeaderName = HeaderName::from_static("x-doorward-error");
 
 /// What is set on a request on its way to the upstream.
 pub struct Outgoing<'a> {
-    /// The Host to send.
+    /// The Host to send: where the client sent one, that.
     pub host: HeaderValue,
     /// Who asked, if anybody is believed.
     pub client: Option<HeaderValue>,
@@ -38,12 +32,16 @@ pub struct Outgoing<'a> {
     pub version: Version,
 }
 
-/// Turns a client's request fields into those for the upstream, in place.
-pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edits) {
+/// Turns a client's request fields into those for the upstream, in place. `seen`: in them.
+pub fn to_upstream(headers: &mut HeaderMap, seen: Seen, outgoing: Outgoing<'_>, edits: &Edits) {
     let Outgoing { host, client, is_https, via, is_websocket, is_expected, is_chunked, version } = outgoing;
-    let wants_trailers = headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
-    remove_nominated(headers);
-    remove_all(headers, |name| is_hop_by_hop(name) || *name == header::EXPECT || is_forwarding(name.as_str()));
+    let wants_trailers = seen.has(Seen::TE) && headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
+    if seen.has(Seen::CONNECTION) {
+        remove_nominated(headers);
+    }
+    if seen.has(Seen::HOP_BY_HOP.or(Seen::EXPECT).or(Seen::FORWARDING)) {
+        remove_all(headers, |name| is_hop_by_hop(name) || *name == header::EXPECT || is_forwarding(name.as_str()));
+    }
     if is_expected {
         headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
     }
@@ -65,22 +63,30 @@ pub fn to_upstream(headers: &mut HeaderMap, outgoing: Outgoing<'_>, edits: &Edit
         headers.insert(X_FORWARDED_FOR, value);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if is_https { "https" } else { "http" }));
-    headers.insert(X_FORWARDED_HOST, host.clone());
-    headers.insert(header::HOST, host);
+    if seen.has(Seen::HOST) {
+        headers.insert(X_FORWARDED_HOST, host);
+    } else {
+        headers.insert(X_FORWARDED_HOST, host.clone());
+        headers.insert(header::HOST, host);
+    }
     if let Some(via) = via {
         headers.append(header::VIA, via.clone());
     }
     apply(headers, edits);
 }
 
-/// Turns an upstream's answer fields into those for the client, in place.
-pub fn to_client(headers: &mut HeaderMap, hsts: Option<&HeaderValue>, edits: &Edits) {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+/// Turns an upstream's answer fields into those for the client, in place. `seen`: in them.
+pub fn to_client(headers: &mut HeaderMap, seen: Seen, hsts: Option<&HeaderValue>, edits: &Edits) {
+    if seen.has(Seen::CODING) {
         // The coding decided how the body was read; a length beside it is a lie that must not go on (RFC 9112 §6.3).
         headers.remove(header::CONTENT_LENGTH);
     }
-    remove_nominated(headers);
-    remove_all(headers, |name| is_hop_by_hop(name) || *name == X_DOORWARD_ERROR);
+    if seen.has(Seen::CONNECTION) {
+        remove_nominated(headers);
+    }
+    if seen.has(Seen::HOP_BY_HOP.or(Seen::OUR_ERROR)) {
+        remove_all(headers, |name| is_hop_by_hop(name) || *name == X_DOORWARD_ERROR);
+    }
     if let Some(hsts) = hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
@@ -89,7 +95,10 @@ pub fn to_client(headers: &mut HeaderMap, hsts: Option<&HeaderValue>, edits: &Ed
 
 /// Whether an answer's body is coded in no other way than in chunks: any other transfer coding would reach the client
 /// without the name that says how to undo it (RFC 9112 §6.1).
-pub fn is_plainly_framed(headers: &HeaderMap) -> bool {
+pub fn is_plainly_framed(headers: &HeaderMap, seen: Seen) -> bool {
+    if !seen.has(Seen::CODING) {
+        return true;
+    }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => true,
@@ -109,8 +118,9 @@ pub fn apply(headers: &mut HeaderMap, edits: &Edits) {
 }
 
 /// Whether a request asks to become a WebSocket (RFC 6455 §4.1).
-pub fn asks_for_websocket(method: &Method, version: Version, headers: &HeaderMap) -> bool {
-    method == Method::GET
+pub fn asks_for_websocket(method: &Method, version: Version, headers: &HeaderMap, seen: Seen) -> bool {
+    seen.has(Seen::UPGRADE)
+        && method == Method::GET
         && version == Version::HTTP_11
         && headers.get(header::UPGRADE).is_some_and(|upgrade| lists(upgrade, "websocket"))
         && headers.get_all(header::CONNECTION).iter().any(|connection| lists(connection, "upgrade"))
@@ -168,33 +178,18 @@ fn is_for_heads_only(name: &HeaderName) -> bool {
 fn remove_nominated(headers: &mut HeaderMap) {
     if let http::header::Entry::Occupied(entry) = headers.entry(header::CONNECTION) {
         // It may stand in several lines; every one of them nominates.
-        let nominations: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
-        nominations.iter().for_each(|connection| remove_named_by(headers, connection));
+        let (_, mut nominations) = entry.remove_entry_mult();
+        let first = nominations.next();
+        let others: Vec<HeaderValue> = nominations.collect();
+        first.iter().chain(&others).for_each(|connection| remove_named_by(headers, connection));
     }
 }
 
-/// Removes every field that is meant. A look at the names present is cheaper than asking the map for each that might be:
-/// usually there is none.
+/// Removes every field that is meant.
 fn remove_all(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
     let meant: Vec<HeaderName> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
     for name in meant {
         headers.remove(name);
-    }
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    // By length first: most names need no more than that.
-    match name.as_str().len() {
-        2 => *name == header::TE,
-        5 => *name == PROXY,
-        7 => *name == header::UPGRADE,
-        10 => *name == KEEP_ALIVE,
-        14 => *name == HTTP2_SETTINGS,
-        16 => *name == PROXY_CONNECTION,
-        17 => *name == header::TRANSFER_ENCODING,
-        18 => *name == header::PROXY_AUTHENTICATE,
-        19 => *name == header::PROXY_AUTHORIZATION,
-        _ => false,
     }
 }
 
@@ -215,28 +210,6 @@ fn remove_named_by(headers: &mut HeaderMap, connection: &HeaderValue) {
             headers.remove(name);
         }
     }
-}
-
-/// Forwarding headers say who asked; only what this door believes is said, by us. The spellings with `_` are what servers
-/// behind CGI-like interfaces cannot tell apart from the real ones.
-fn is_forwarding(name: &str) -> bool {
-    let first = name.as_bytes().first().copied().unwrap_or_default();
-    if !matches!(first, b'f' | b'x' | b't' | b'c') {
-        return false;
-    }
-    let is = |known: &str| name.len() == known.len() && begins(name, known);
-    begins(name, "x-forwarded-")
-        || is("x-forwarded")
-        || is("forwarded")
-        || is("x-real-ip")
-        || is("x-client-ip")
-        || is("true-client-ip")
-        || is("cf-connecting-ip")
-}
-
-/// Whether a (lower-case) name begins so, `_` counting as `-`.
-fn begins(name: &str, known: &str) -> bool {
-    name.len() >= known.len() && name.bytes().zip(known.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
 }
 
 /// HTTP/2 may split Cookie into crumbs; HTTP/1.1 has one (RFC 9113 §8.2.3).

@@ -13,6 +13,7 @@ use super::examine::{Believed, believe, examine};
 use super::forward::{check_length, upstream_uri};
 use super::headers::{self, Outgoing};
 use super::request::{denied, https_location, path_of};
+use super::seen::Seen;
 use crate::model::{Client, Refusal};
 use crate::snapshot::{Action, Answer, Decision, Facts, Listener, Snapshot, Verdict, decide, is_turned_away};
 use crate::upstream::Target;
@@ -94,7 +95,8 @@ fn go<'s>(
         HeaderValue::from_str(asked.authority).map_err(|_| unreadable("the Host cannot be sent"))?,
     );
     parts.uri = asked.target.parse().map_err(|_| unreadable("the target cannot be sent"))?;
-    let examined = examine(&parts)?;
+    let seen = Seen::of(&parts.headers);
+    let examined = examine(&parts, seen)?;
     let facts = Facts {
         listener: asked.listener,
         peer: asked.peer,
@@ -122,7 +124,7 @@ fn go<'s>(
             };
             check_length(route, &parts)?;
             let uri = upstream_uri(&parts.uri, rewrite)?;
-            let is_websocket = headers::asks_for_websocket(&parts.method, parts.version, &parts.headers);
+            let is_websocket = headers::asks_for_websocket(&parts.method, parts.version, &parts.headers, seen);
             let via = target.upstream.key.via.then(|| Via::new(asked.via));
             let outgoing = Outgoing {
                 host,
@@ -131,10 +133,10 @@ fn go<'s>(
                 via: via.as_ref().map(|via| via.entry(parts.version)),
                 is_websocket,
                 is_expected: false,
-                is_chunked: parts.headers.contains_key(header::TRANSFER_ENCODING),
+                is_chunked: seen.has(Seen::CODING),
                 version: parts.version,
             };
-            headers::to_upstream(&mut parts.headers, outgoing, &route.request_edits);
+            headers::to_upstream(&mut parts.headers, seen, outgoing, &route.request_edits);
             End::Sent(target, uri, parts.headers)
         }
     })

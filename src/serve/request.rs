@@ -14,6 +14,7 @@ use super::examine::{Believed, Examined, Refused, believe, examine};
 use super::exchange::Exchange;
 use super::forward::{self, Journey};
 use super::respond::{self, Audience};
+use super::seen::Seen;
 use super::websocket;
 use crate::model::{Client, Refusal};
 use crate::snapshot::{
@@ -29,8 +30,8 @@ pub enum Handled {
     Forwarded(Journey, Box<Request<RequestBody>>),
 }
 
-/// Takes up one request. The whole of it sees one snapshot, and nothing in it waits.
-pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
+/// Takes up one request, in whose head this was seen. The whole of it sees one snapshot, and nothing in it waits.
+pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>, seen: Seen) -> Handled {
     let snapshot = exchange.core.cell.load();
     let listener = listener_of(&snapshot, &exchange.connection);
     let believed = match exchange.connection.source() {
@@ -39,8 +40,8 @@ pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>) -> Handled {
     };
     exchange.client.set(believed.client);
     let is_home = snapshot.networks.knows(believed.client);
-    let audience = Audience::of(request.method(), request.version(), request.headers(), is_home);
-    let handled = decided(exchange, &snapshot, listener, believed, audience, request);
+    let audience = Audience::of(request.method(), request.version(), request.headers(), seen, is_home);
+    let handled = decided(exchange, &snapshot, listener, believed, audience, request, seen);
     handled.unwrap_or_else(|(refusal, why)| Handled::Answered(respond::refuse(exchange, &audience, refusal, why)))
 }
 
@@ -51,12 +52,13 @@ fn decided(
     believed: Believed,
     audience: Audience,
     mut request: Request<Incoming>,
+    seen: Seen,
 ) -> Result<Handled, (Refusal, Option<Cow<'static, str>>)> {
     let told = |(refusal, why): Refused| (refusal, Some(why));
     // An upgrade is taken from the request before it is taken apart.
-    let upgrade = websocket::ask(&mut request).map(Box::new);
+    let upgrade = websocket::ask(&mut request, seen).map(Box::new);
     let (parts, body) = request.into_parts();
-    let Examined { host, host_header } = examine(&parts).map_err(told)?;
+    let Examined { host, host_header } = examine(&parts, seen).map_err(told)?;
     if listener.mode != Mode::Tls
         && let Some(proof) = proof_for(exchange, &parts)
     {
@@ -104,7 +106,7 @@ fn decided(
                 audience,
                 upgrade,
             };
-            let request = forward::prepare(&journey, parts, body, host, rewrite).map_err(told)?;
+            let request = forward::prepare(&journey, parts, seen, body, host, rewrite).map_err(told)?;
             return Ok(Handled::Forwarded(journey, request));
         }
     };

@@ -13,7 +13,8 @@ use http::{HeaderMap, Method, Response, StatusCode, Version};
 use super::body::ResponseBody;
 use super::exchange::Exchange;
 use super::grpc;
-use super::headers::{X_DOORWARD_ERROR, lists};
+use super::headers::lists;
+use super::seen::{Seen, X_DOORWARD_ERROR};
 use crate::model::{Refusal, Shown};
 use crate::snapshot::Answer;
 use crate::telemetry::RequestId;
@@ -35,9 +36,10 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Judged by Accept.
-    pub fn of(method: &Method, version: Version, headers: &HeaderMap, is_home: bool) -> Audience {
-        let wants_page = headers.get_all(header::ACCEPT).iter().any(|accept| lists(accept, "text/html"));
+    /// Judged by Accept. `seen`: in the fields.
+    pub fn of(method: &Method, version: Version, headers: &HeaderMap, seen: Seen, is_home: bool) -> Audience {
+        let wants_page =
+            seen.has(Seen::ACCEPT) && headers.get_all(header::ACCEPT).iter().any(|accept| lists(accept, "text/html"));
         let is_grpc = grpc::is_call(version, headers);
         Audience { is_home, wants_page, is_head: method == Method::HEAD, is_grpc }
     }

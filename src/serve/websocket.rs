@@ -12,6 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use super::body::RequestBody;
 use super::examine::Refused;
 use super::headers::{asks_for_websocket, lists};
+use super::seen::Seen;
 use crate::model::Refusal;
 use crate::upstream::Protocol as Spoken;
 
@@ -31,8 +32,8 @@ pub struct Asked {
     key: Option<HeaderValue>,
 }
 
-/// Takes the wish for a WebSocket from a request. One for a stream becomes what it means: a GET (RFC 8441 §5).
-pub fn ask<B>(request: &mut Request<B>) -> Option<Asked> {
+/// Takes the wish for a WebSocket from a request, in whose head this was seen. One for a stream becomes what it means: a GET (RFC 8441 §5).
+pub fn ask<B>(request: &mut Request<B>, seen: Seen) -> Option<Asked> {
     let is_stream = request.method() == Method::CONNECT
         && request.version() == Version::HTTP_2
         && request.extensions().get::<Protocol>().is_some_and(|protocol| protocol.as_str() == WEBSOCKET);
@@ -41,7 +42,7 @@ pub fn ask<B>(request: &mut Request<B>) -> Option<Asked> {
         let key = HeaderValue::try_from(STANDARD.encode(rand::random::<[u8; 16]>())).ok()?;
         request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key);
         request.headers_mut().entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
-    } else if !asks_for_websocket(request.method(), request.version(), request.headers()) {
+    } else if !asks_for_websocket(request.method(), request.version(), request.headers(), seen) {
         return None;
     }
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();

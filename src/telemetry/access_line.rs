@@ -117,10 +117,9 @@ impl Clock {
             self.second = Some(since.as_secs());
             self.written = written_second(since.as_secs());
         }
+        let [_, _, _, a, b, c] = six_digits(since.subsec_millis());
         out.extend_from_slice(&self.written);
-        out.push(b'.');
-        push_padded(out, u64::from(since.subsec_millis()), 3);
-        out.push(b'Z');
+        out.extend_from_slice(&[b'.', a, b, c, b'Z']);
     }
 }
 
@@ -145,10 +144,13 @@ fn written_second(unix: u64) -> [u8; 19] {
     written
 }
 
-/// A field's name with everything around it, in one piece.
+/// A field's name with everything around it, in one piece; with `text`, also the quote before its value.
 macro_rules! json {
     ($name:literal) => {
         concat!(",\"", $name, "\":").as_bytes()
+    };
+    (text $name:literal) => {
+        concat!(",\"", $name, "\":\"").as_bytes()
     };
 }
 
@@ -169,42 +171,43 @@ pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, r
         push_address(out, record.peer);
     }
     out.push(b'"');
-    json_string(out, json!("door"), record.door.as_bytes(), NAME_LIMIT);
+    json_string(out, json!(text "door"), record.door.as_bytes(), NAME_LIMIT);
     if let Some(route) = record.route {
-        json_string(out, json!("route"), route.as_bytes(), NAME_LIMIT);
+        json_string(out, json!(text "route"), route.as_bytes(), NAME_LIMIT);
     }
-    json_string(out, json!("method"), record.method.as_str().as_bytes(), METHOD_LIMIT);
-    json_string(out, json!("host"), record.host.as_bytes(), NAME_LIMIT);
-    json_string(out, json!("path"), record.path.as_bytes(), PATH_LIMIT);
+    json_string(out, json!(text "method"), record.method.as_str().as_bytes(), METHOD_LIMIT);
+    json_string(out, json!(text "host"), record.host.as_bytes(), NAME_LIMIT);
+    json_string(out, json!(text "path"), record.path.as_bytes(), PATH_LIMIT);
     if let Some(query) = record.query {
-        json_string(out, json!("query"), query.as_bytes(), PATH_LIMIT);
+        json_string(out, json!(text "query"), query.as_bytes(), PATH_LIMIT);
     }
-    json_string(out, json!("version"), version(record.version), NAME_LIMIT);
-    out.extend_from_slice(json!("tls"));
+    out.extend_from_slice(json!(text "version"));
+    out.extend_from_slice(version(record.version));
+    out.extend_from_slice(b"\",\"tls\":");
     out.extend_from_slice(if record.tls { b"true" } else { b"false" });
     json_number(out, json!("status"), u64::from(record.status));
     if let Some(refusal) = record.refusal {
-        json_string(out, json!("cause"), refusal.cause().as_bytes(), NAME_LIMIT);
+        json_string(out, json!(text "cause"), refusal.cause().as_bytes(), NAME_LIMIT);
     }
     if let Some(detail) = record.detail {
-        json_string(out, json!("detail"), detail.as_bytes(), TEXT_LIMIT);
+        json_string(out, json!(text "detail"), detail.as_bytes(), TEXT_LIMIT);
     }
     json_number(out, json!("bytes_in"), record.bytes_in);
     json_number(out, json!("bytes_out"), record.bytes_out);
     out.extend_from_slice(json!("seconds"));
     push_seconds(out, record.took);
     if let Some(upstream) = record.upstream {
-        json_string(out, json!("upstream"), upstream.as_bytes(), NAME_LIMIT);
+        json_string(out, json!(text "upstream"), upstream.as_bytes(), NAME_LIMIT);
     }
     if let Some(address) = record.upstream_address {
-        json_string(out, json!("upstream_address"), address.as_bytes(), NAME_LIMIT);
+        json_string(out, json!(text "upstream_address"), address.as_bytes(), NAME_LIMIT);
     }
     if let Some(first_byte) = record.first_byte {
         out.extend_from_slice(json!("upstream_seconds"));
         push_seconds(out, first_byte);
     }
     if let Some(user_agent) = record.user_agent {
-        json_string(out, json!("user_agent"), user_agent, TEXT_LIMIT);
+        json_string(out, json!(text "user_agent"), user_agent, TEXT_LIMIT);
     }
     if record.upgraded {
         out.extend_from_slice(b",\"upgraded\":true");
@@ -274,7 +277,6 @@ pub(super) fn push_text(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, r
 
 fn json_string(out: &mut Vec<u8>, name: &[u8], value: &[u8], limit: usize) {
     out.extend_from_slice(name);
-    out.push(b'"');
     push_escaped(out, value, limit);
     out.push(b'"');
 }
@@ -355,19 +357,20 @@ fn push_address(out: &mut Vec<u8>, address: IpAddr) {
 
 /// Seconds with six digits.
 fn push_seconds(out: &mut Vec<u8>, duration: Duration) {
+    let [a, b, c, d, e, f] = six_digits(duration.subsec_micros());
     push_number(out, duration.as_secs());
-    out.push(b'.');
-    push_padded(out, u64::from(duration.subsec_micros()), 6);
+    out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
 }
 
-fn push_number(out: &mut Vec<u8>, value: u64) {
-    push_padded(out, value, 1);
-}
-
-/// Decimal digits, at least `width` (at most 20) of them.
-fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
-    if value < 10 && width == 1 {
-        return out.push(b'0' + value as u8);
+/// Decimal digits, as many as it takes.
+fn push_number(out: &mut Vec<u8>, mut value: u64) {
+    let digit = |of: u64| b'0' + (value / of % 10) as u8;
+    match value {
+        0..10 => return out.push(digit(1)),
+        10..100 => return out.extend_from_slice(&[digit(10), digit(1)]),
+        100..1000 => return out.extend_from_slice(&[digit(100), digit(10), digit(1)]),
+        1000..10_000 => return out.extend_from_slice(&[digit(1000), digit(100), digit(10), digit(1)]),
+        _ => {}
     }
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
@@ -376,7 +379,13 @@ fn push_padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
         digits[start] = b'0' + (value % 10) as u8;
         value /= 10;
     }
-    out.extend_from_slice(&digits[start.min(digits.len() - width)..]);
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// The last six digits, zeros before them.
+fn six_digits(value: u32) -> [u8; 6] {
+    let digit = |of: u32| b'0' + (value / of % 10) as u8;
+    [digit(100_000), digit(10_000), digit(1000), digit(100), digit(10), digit(1)]
 }
 
 #[cfg(test)]

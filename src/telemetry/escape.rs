@@ -24,11 +24,23 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8], limit: usize) {
     }
 }
 
-/// Whether all of it stands for itself. Blocks are looked at with all their bytes at once, the few behind them by a table.
+/// Whether all of it stands for itself. Eight bytes are looked at as one number; the last eight overlap those before them. What
+/// is shorter goes by a table.
 fn are_plain(text: &[u8]) -> bool {
-    let (blocks, rest) = text.as_chunks::<16>();
-    blocks.iter().all(|block| block.iter().fold(true, |so_far, &byte| so_far & is_plain(byte)))
-        && rest.iter().fold(true, |so_far, &byte| so_far & PLAIN[usize::from(byte)])
+    match text.last_chunk() {
+        Some(last) => text.as_chunks().0.iter().chain([last]).all(|eight| are_eight_plain(u64::from_ne_bytes(*eight))),
+        None => text.iter().fold(true, |so_far, &byte| so_far & PLAIN[usize::from(byte)]),
+    }
+}
+
+/// [`is_plain`] for each of eight bytes. Subtracting borrows into the highest bit of a byte that is smaller; the highest bits of
+/// the others may only be wrong beside one that is right.
+fn are_eight_plain(eight: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHEST: u64 = ONES * 128;
+    let below = |bytes: u64, least: u8| bytes.wrapping_sub(ONES * u64::from(least)) & !bytes;
+    let are = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    (eight | below(eight, b' ') | are(b'"') | are(b'\\') | are(0x7f)) & HIGHEST == 0
 }
 
 /// [`is_plain`] for every byte.
@@ -107,6 +119,21 @@ mod tests {
             prop_assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
             let read: String = serde_json::from_slice(&out)?;
             prop_assert_eq!(read, String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    #[test]
+    fn one_byte_that_is_not_plain_is_found_wherever_it_stands() {
+        for length in 0..70 {
+            let mut text = vec![b'~'; length];
+            assert!(are_plain(&text));
+            for place in 0..length {
+                for byte in [0, 0x1f, b'"', b'\\', 0x7f, 0x80, 0xff] {
+                    text[place] = byte;
+                    assert!(!are_plain(&text), "{byte} at {place} of {length}");
+                }
+                text[place] = b' ';
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use super::http1::{Http1, Told};
 use super::multiplex::{Multiplexed, Seat, Sendable};
 
 /// How long an idle connection is kept. Servers close theirs after 5 s (Node) to 75 s (nginx); one they closed is noticed
-/// before it is handed out.
+/// before anything is sent on it.
 const KEEP: Duration = Duration::from_secs(60);
 
 /// How long an idle connection keeps its buffer.
@@ -54,12 +54,13 @@ impl<B: Sendable> Sender<B> {
             Sender::Http1(connection) => Either::Left(connection.send(request, told)),
             Sender::Http2(seat) => {
                 let sent = seat.sender().try_send_request(*request);
-                Either::Right(async {
+                // Boxed: it holds the request itself, and all that is sent over HTTP/1.1 would be moved with room for it.
+                Either::Right(Box::pin(async {
                     sent.await.map(|response| response.map(AnswerBody::Http2)).map_err(|mut failed| {
                         let request = failed.take_message().map(Box::new);
                         Lost { is_unsent: request.is_some(), request, error: AnswerError::Http2(failed.into_error()) }
                     })
-                })
+                }))
             }
         }
     }
@@ -111,16 +112,9 @@ impl<B: Sendable> Pool<B> {
         self.take_seat(target).map(Sender::Http2).or_else(|| self.take_idle(target).map(Sender::Http1))
     }
 
-    /// The idle connection used last. Closed ones are dropped on the way.
+    /// The idle connection used last. One that was closed meanwhile gives back the request that is sent on it.
     pub fn take_idle(&self, target: u64) -> Option<Http1<B>> {
-        let mut idle = self.idle.borrow_mut();
-        let list = idle.get_mut(&target)?;
-        while let Some(Idle { connection, .. }) = list.pop() {
-            if connection.is_ready() {
-                return Some(connection);
-            }
-        }
-        None
+        Some(self.idle.borrow_mut().get_mut(&target)?.pop()?.connection)
     }
 
     /// A place on a shared connection: the oldest that has room, so that the others can run dry.

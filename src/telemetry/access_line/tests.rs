@@ -166,7 +166,7 @@ fn the_clock_follows_the_second_and_knows_leap_days_and_its_ends() {
 
 #[test]
 fn numbers_are_written_in_full() {
-    for value in [0, 7, 10, 255, 1_000_000, u64::MAX] {
+    for value in [0, 7, 10, 99, 100, 255, 999, 1000, 4096, 9999, 10_000, 99_999, 1_000_000, u64::MAX] {
         let mut out = Vec::new();
         push_number(&mut out, value);
         assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
