@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 
@@ -65,8 +65,10 @@ pub fn read_head(read: &mut BytesMut, is_head: bool) -> Result<Option<Head>, Bad
     if length > MOST_ANSWER_HEAD {
         return Err(too_long);
     }
-    // Its values share what was read with the body behind it: both are gone when the answer has left.
-    let head = read.split_to(length).freeze();
+    // One copy that its values share. They may live long, in the table of an HTTP/2 client's connection (RFC 7541 §2.3.2): the
+    // whole buffer, of up to 128 KiB, must not live with them.
+    let head = Bytes::copy_from_slice(&read[..length]);
+    read.advance(length);
     let Start { code, reason, is_http10 } = start;
     let status = StatusCode::from_u16(code).map_err(|_| BadAnswer("its status is no number from 100 to 999"))?;
     let reason = head.slice(reason);
@@ -436,6 +438,17 @@ mod tests {
         assert_eq!((read.status.as_u16(), read.reason.as_deref()), (299, Some(&b"Why not"[..])));
         assert_eq!(read.headers.get_all("x-a").iter().collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!(read.headers["x-empty"], "");
+    }
+
+    #[test]
+    fn what_an_answer_says_does_not_hold_the_buffer_that_it_was_read_into() {
+        let mut read = BytesMut::with_capacity(128 * 1024);
+        read.extend_from_slice(b"HTTP/1.1 299 Why not\r\nX-A: b\r\nX-C: d\r\n\r\nbody");
+        let buffer = read.as_ptr() as usize..read.as_ptr() as usize + read.capacity();
+        let head = read_head(&mut read, false).unwrap().unwrap();
+        let texts = head.headers.values().map(HeaderValue::as_bytes).chain(head.reason.as_deref());
+        assert_eq!(texts.filter(|text| !buffer.contains(&(text.as_ptr() as usize))).count(), 3);
+        assert_eq!(&read[..], b"body");
     }
 
     #[test]
