@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -49,6 +50,17 @@ pub struct Seen {
     raw: Mutex<Vec<Vec<u8>>>,
     names: Mutex<Vec<String>>,
     told: Notify,
+}
+
+/// Connections that wait to be accepted, at most: suites open more than a thousand at once, and what the kernel has no room for it
+/// may reset.
+const WAITING: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 impl Upstream {
@@ -175,7 +187,7 @@ impl Upstream {
     }
 
     async fn begun(mut self) -> Upstream {
-        let listener = TcpListener::bind(self.address).await.expect("a port for an upstream");
+        let listener = listen(self.address).expect("a port for an upstream");
         self.address = listener.local_addr().unwrap();
         self.run(listener);
         self
@@ -194,7 +206,7 @@ impl Upstream {
 
     /// Serves again, on the same address.
     pub async fn start(&self) {
-        let listener = eventually("the upstream's own port", async || TcpListener::bind(self.address).await.ok()).await;
+        let listener = eventually("the upstream's own port", async || listen(self.address).ok()).await;
         self.run(listener);
     }
 

@@ -33,7 +33,10 @@ async fn h2load_gets_every_answer_whatever_it_demands() {
         command.args(arguments).arg(format!("--connect-to={}:{}", edge.address(), Door::Https.port()));
         command.arg("https://shop.home.test/1000");
         let said = output(command, Duration::from_secs(120)).await;
-        assert!(said.contains(&format!("{asked} succeeded, 0 failed, 0 errored, 0 timeout")), "{abuse}: {said}");
+        let is_whole = said.contains(&format!("{asked} succeeded, 0 failed, 0 errored, 0 timeout"));
         assert_eq!(edge.client().h2().get("shop.home.test/7").await.body.len(), 7);
+        edge.records_of("/7").await;
+        let failures: Vec<_> = edge.access_log().into_iter().filter(|record| record["status"] != 200).collect();
+        assert!(is_whole && failures.is_empty(), "{abuse}: {said}{failures:#?}");
     }
 }
