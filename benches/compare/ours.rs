@@ -1,6 +1,7 @@
 //! Questions to ourselves alone: what clients feel of a reload, and whether two heavy connections use two cores. The figure
 //! is a ratio between two things measured in the same sample, so it needs no peer.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -129,17 +130,27 @@ fn load_on(mut command: Command) -> Result<std::process::Child, Failure> {
     Ok(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
 }
 
-/// The thread that serves stays on the proxy's core; all others go to the load's, and step back for it.
+/// The thread that serves stays on the proxy's core; all others go to the load's, and step back for it. Looked at until none is new:
+/// one that another began meanwhile has that one's place, and not yet its priority.
 fn place_threads(bench: &Bench, serving: &Serving) -> Result<(), Failure> {
-    for (id, name, _) in serving.process.threads() {
-        let is_data = name.starts_with("core-");
-        let core = if is_data { bench.ground.core } else { bench.load_core };
-        call("taskset", &["-cp", &core.to_string(), &id.to_string()])?;
-        if !is_data {
-            call("chrt", &["--idle", "-p", "0", &id.to_string()])?;
+    let mut placed = HashSet::new();
+    loop {
+        let new: Vec<_> = serving.process.threads().into_iter().filter(|(id, ..)| placed.insert(*id)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for (id, name, _) in new {
+            let is_data = name.starts_with("core-");
+            let core = if is_data { bench.ground.core } else { bench.load_core };
+            let mut outcome = call("taskset", &["-cp", &core.to_string(), &id.to_string()]);
+            if !is_data {
+                outcome = outcome.and_then(|()| call("chrt", &["--idle", "-p", "0", &id.to_string()]));
+            }
+            // One that has ended meanwhile needs no place.
+            let is_there = serving.process.threads().iter().any(|(there, ..)| *there == id);
+            outcome.or_else(|failure| if is_there { Err(failure) } else { Ok(()) })?;
         }
     }
-    Ok(())
 }
 
 fn call(program: &str, words: &[&str]) -> Result<(), Failure> {
