@@ -42,7 +42,6 @@ impl Seen {
     pub const HOP_BY_HOP: Seen = Seen(1 << 11);
     /// One that says who asked.
     pub const FORWARDING: Seen = Seen(1 << 12);
-
     /// The one that says why we answered ourselves.
     pub const OUR_ERROR: Seen = Seen(1 << 13);
 

@@ -32,7 +32,8 @@ pub struct Asked {
     key: Option<HeaderValue>,
 }
 
-/// Takes the wish for a WebSocket from a request, in whose head this was seen. One for a stream becomes what it means: a GET (RFC 8441 §5).
+/// Takes the wish for a WebSocket from a request, in whose head this was seen. One for a stream becomes what it means: a GET
+/// (RFC 8441 §5).
 pub fn ask<B>(request: &mut Request<B>, seen: Seen) -> Option<Asked> {
     let is_stream = request.method() == Method::CONNECT
         && request.version() == Version::HTTP_2
