@@ -1,5 +1,6 @@
 //! Doorward: a reverse proxy and TLS edge gateway. Rooms, lowest floor first; a room imports only lower floors.
 
+pub mod http1;
 pub mod model;
 
 pub mod config;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors, lowest first. A room imports rooms on lower floors only: never its own floor, never above.
 const FLOORS: [&[&str]; 9] = [
-    &["model"],
+    &["http1", "model"],
     &["config", "telemetry"],
     &["cert"],
     &["upstream"],
@@ -35,10 +35,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["cli/"]),
     ("dns_update", &["acme/"]),
     ("hickory_proto", &["acme/"]),
-    ("httparse", &["upstream/http1/"]),
+    ("httparse", &["http1/"]),
     ("listenfd", &["service/"]),
     ("libmimalloc_sys", &["main.rs", "serve/room.rs"]),
-    ("memchr", &["serve/framing.rs", "upstream/http1/"]),
+    ("memchr", &["http1/"]),
     ("pingora_limits", &["serve/counting.rs"]),
     ("lettre", &["mail/"]),
     ("rusqlite", &["import/"]),

@@ -1,6 +1,10 @@
-//! Heads and chunks of upstreams' answers.
+//! Heads and chunks of HTTP/1.1, as clients and upstreams send them.
 
-#[path = "../../src/upstream/http1/chunks.rs"]
+#[path = "../../src/http1/answer.rs"]
+pub mod answer;
+#[path = "../../src/http1/chunks.rs"]
 pub mod chunks;
-#[path = "../../src/upstream/http1/head.rs"]
-pub mod head;
+#[path = "../../src/http1/lines.rs"]
+pub mod lines;
+#[path = "../../src/http1/request.rs"]
+pub mod request;

@@ -18,10 +18,6 @@ pub mod examine;
 #[path = "../../src/serve/seen.rs"]
 pub mod seen;
 
-/// Where messages of HTTP/1.1 end.
-#[path = "../../src/serve/framing.rs"]
-pub mod framing;
-
 /// HTTP/2 frames, as far as they are looked at.
 #[path = "../../src/serve/trailers.rs"]
 pub mod trailers;

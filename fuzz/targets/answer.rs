@@ -3,8 +3,9 @@
 #![cfg_attr(fuzzing, no_main)]
 
 use bytes::BytesMut;
+use doorward_fuzz::http1::answer::read_answer;
 use doorward_fuzz::http1::chunks::{Chunks, Step};
-use doorward_fuzz::http1::head::{Framing, read_head};
+use doorward_fuzz::http1::lines::Framing;
 use libfuzzer_sys::fuzz_target;
 
 /// How it was understood: status, framing, fields; body in chunks, trailers, and what stands behind.
@@ -15,7 +16,7 @@ fn understood(bytes: &[u8], piece: usize, is_head: bool) -> Option<Understood> {
     let mut pieces = bytes.chunks(piece);
     let mut read = BytesMut::new();
     let head = loop {
-        match read_head(&mut read, is_head).ok()? {
+        match read_answer(&mut read, is_head).ok()? {
             Some(head) => break head,
             None => read.extend_from_slice(pieces.next()?),
         }
@@ -56,7 +57,7 @@ fn as_the_library_reads(bytes: &[u8]) -> Result<Option<(usize, u16, Vec<(String,
 /// What is read as a head is read so by others too, and what others refuse is not read.
 fn agrees(bytes: &[u8]) {
     let mut read = BytesMut::from(bytes);
-    let Ok(Some(head)) = read_head(&mut read, true) else { return };
+    let Ok(Some(head)) = read_answer(&mut read, true) else { return };
     let theirs = match as_the_library_reads(bytes) {
         Err(httparse::Error::TooManyHeaders) => return,
         theirs => theirs.unwrap().unwrap(),

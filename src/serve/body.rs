@@ -1,6 +1,5 @@
 //! Bodies on their way through: counted, limited, watched for silence, never kept.
 
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -8,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::arriving::Arriving;
 use super::exchange::{Exchange, On};
 use super::expect::Gate;
 use super::headers::clean_trailers;
+use super::line::Broken;
 use super::replay::{Kept, KeptBody};
 use crate::model::Refusal;
 use crate::upstream::{AnswerBody, AnswerError, Sender};
@@ -28,7 +28,7 @@ pub enum BodyError {
     Unasked,
     /// The client broke it off.
     #[error("the body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Broken),
     /// The upstream broke it off.
     #[error("the answer broke off")]
     Cut(#[source] AnswerError),
@@ -46,7 +46,7 @@ pub enum RequestBody {
 
 /// What the client sends, counted and watched.
 pub struct ClientBody {
-    inner: Incoming,
+    inner: Arriving,
     exchange: Rc<Exchange>,
     limit: u64,
     gate: Option<Gate>,
@@ -54,7 +54,7 @@ pub struct ClientBody {
 
 impl RequestBody {
     /// The body of a request, limited to `limit` bytes. `is_kept`: an upstream may tell that it never looked at it.
-    pub fn new(inner: Incoming, exchange: &Rc<Exchange>, limit: Option<u64>, is_kept: bool) -> RequestBody {
+    pub fn new(inner: Arriving, exchange: &Rc<Exchange>, limit: Option<u64>, is_kept: bool) -> RequestBody {
         if inner.is_end_stream() {
             exchange.body_is_done();
             return RequestBody::Empty;
@@ -161,8 +161,8 @@ impl ClientBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                if let Some(fault) = misframed(&error) {
-                    let _ = exchange.upload.fault.set(format!("the body is not sent as chunks are: {fault}"));
+                if let Broken::NotChunks(bad) = &error {
+                    let _ = exchange.upload.fault.set(format!("the body is not sent as chunks are: {bad}"));
                 }
                 Poll::Ready(Some(Err(BodyError::Broken(error))))
             }
@@ -278,13 +278,6 @@ impl ResponseBody {
             }
         }
     }
-}
-
-/// What is wrong with the bytes of a body, if that is why it ended.
-fn misframed(error: &hyper::Error) -> Option<&io::Error> {
-    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let cause = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?;
-    matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput).then_some(cause)
 }
 
 /// How long a client may take nothing of an answer of ours where there is no route.

@@ -59,18 +59,23 @@ impl Socket {
         }
     }
 
-    /// Flushes, or puts that off to the next turn. Where nothing is under way, what records are sealed in and read ahead into is
-    /// given back.
+    /// Gives back what is read ahead into, where all of that was taken.
+    pub(super) fn rest(&mut self) {
+        if let Socket::Tls(tls) = self {
+            tls.stream.get_mut().0.rest();
+        }
+    }
+
+    /// Flushes, or puts that off to the next turn. Where nothing is under way on HTTP/2, what records are sealed in and read ahead
+    /// into is given back.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, turn: u32, is_idle: bool) -> Poll<io::Result<()>> {
         match self {
             Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Socket::Tls(tls) => {
-                if is_idle {
-                    tls.stream.get_mut().0.rest();
-                }
                 let Some(sealing) = &mut tls.sealing else { return Pin::new(&mut tls.stream).poll_flush(cx) };
                 let polled = sealing.poll_flush(&mut tls.stream, cx, turn);
                 if is_idle {
+                    tls.stream.get_mut().0.rest();
                     sealing.rest();
                 }
                 polled
@@ -119,13 +124,13 @@ impl Socket {
     }
 
     /// Reads to the end, however it comes, and forgets. Gives way to others after every few reads.
-    pub(super) fn poll_forget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_forget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut block = [std::mem::MaybeUninit::uninit(); 16 * 1024];
         for _ in 0..8 {
             let mut buffer = ReadBuf::uninit(&mut block);
             match ready!(self.poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}
-                _ => return Poll::Ready(Ok(())),
+                _ => return Poll::Ready(()),
             }
         }
         cx.waker().wake_by_ref();

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::sync::oneshot;
@@ -64,7 +65,7 @@ pub struct Connection {
     has_served: Cell<bool>,
     is_to_rest: Cell<bool>,
     /// Who gets the socket when HTTP has ended on it: a tunnel.
-    heir: RefCell<Option<oneshot::Sender<ClientIo>>>,
+    heir: RefCell<Option<oneshot::Sender<(ClientIo, Bytes)>>>,
     waker: RefCell<Option<Waker>>,
     task: RefCell<Option<AbortHandle>>,
     /// Its place among the connections of its address.
@@ -139,20 +140,10 @@ impl Connection {
     /// An exchange ended on it.
     pub fn stream_ended(&self, core: &Core) {
         self.streams.set(self.streams.get().saturating_sub(1));
-        if self.streams.get() == 0 {
+        // Not where it is over, and only what the client still sends is waited for.
+        if self.streams.get() == 0 && self.activity.phase().0 == Phase::Busy {
             self.activity.enter(Phase::Idle, core.tick());
-            if self.activity.is_half_closed()
-                && let Some(waker) = self.waker.borrow().as_ref()
-            {
-                // Its end was kept from whoever reads, and is due now.
-                waker.wake_by_ref();
-            }
         }
-    }
-
-    /// Whether the client is in the middle of sending a body over HTTP/1.
-    pub fn owe(&self, is_owed: bool) {
-        self.activity.owe(is_owed);
     }
 
     /// Whom the connection is from: the peer, or whom a PROXY header names instead; `None` where it names nobody.
@@ -192,19 +183,19 @@ impl Connection {
         }
     }
 
-    /// Whether it has been idle for long enough to do without hyper's part of it. HTTP/2 has a state that both sides share, and
-    /// keeps it: being woken, it flushes, and gives back what it sealed records in.
+    /// Whether it has been idle for long enough to do without what it reads into. HTTP/2, being woken, flushes, and gives back what
+    /// it sealed records in.
     pub fn is_to_rest(&self) -> bool {
-        self.is_to_rest.get() && !self.is_h2.get() && self.activity.is_at_rest()
+        self.is_to_rest.get()
     }
 
     /// Names who gets the socket when HTTP has ended on it.
-    pub fn leave_to(&self, heir: oneshot::Sender<ClientIo>) {
+    pub fn leave_to(&self, heir: oneshot::Sender<(ClientIo, Bytes)>) {
         self.heir.replace(Some(heir));
     }
 
     /// Who gets the socket; whoever waits for it in vain learns so when this is dropped.
-    pub fn heir(&self) -> Option<oneshot::Sender<ClientIo>> {
+    pub fn heir(&self) -> Option<oneshot::Sender<(ClientIo, Bytes)>> {
         self.heir.take()
     }
 

@@ -1,5 +1,5 @@
-//! One accepted connection from handshake to end: hyper reads the requests and writes the answers; each request becomes an
-//! exchange. Knows nothing of routes.
+//! One accepted connection from handshake to end; each request on it becomes an exchange. HTTP/1.1 is read and written by
+//! [`http1`](super::http1), HTTP/2 by hyper. Knows nothing of routes.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -9,14 +9,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::{Executor, Write};
-use hyper::server::conn::{http1, http2};
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
 use hyper::service::Service;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::announce::announced;
+use super::arriving::Arriving;
 use super::body::ResponseBody;
 use super::client_io::{ClientIo, Phase};
 use super::connection::{Connection, Registered};
@@ -31,9 +33,6 @@ use super::seen::Seen;
 use crate::snapshot::Mode;
 use crate::telemetry::{Ended, HandshakeFailure};
 use crate::upstream::Wire;
-
-/// Bytes of one HTTP/1.1 connection that wait here, read or to be written: what a client that does not read costs us.
-const MOST_BUFFER: usize = 128 * 1024;
 
 /// What a client may send ahead on one HTTP/2 stream, and on all streams of a connection together.
 const STREAM_WINDOW: u32 = 512 * 1024;
@@ -61,15 +60,13 @@ pub async fn serve(registered: Registered, mut stream: TcpStream) {
     }
     let (activity, clock) = (Arc::clone(&connection.activity), Arc::clone(&core.clock));
     let (io, is_h2) = match connection.listener.mode {
-        Mode::Plain | Mode::Redirect(_) => {
-            (ClientIo::plain(Wire::new(stream), activity, clock, connection.is_home), false)
-        }
+        Mode::Plain | Mode::Redirect(_) => (ClientIo::plain(Wire::new(stream), activity, clock), false),
         // Boxed: it is over soon, and its state is larger than all that follows.
         Mode::Tls => match Box::pin(handshake(core, Wire::new(stream).under_tls())).await {
             Shaken::Hands(stream, certificate) => {
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 connection.secured(certificate, is_h2);
-                (ClientIo::tls(stream, is_h2, activity, clock, connection.is_home), is_h2)
+                (ClientIo::tls(stream, is_h2, activity, clock), is_h2)
             }
             Shaken::Proven => return,
             Shaken::PlainHttp(wire) => {
@@ -83,7 +80,7 @@ pub async fn serve(registered: Registered, mut stream: TcpStream) {
     if is_h2 {
         Box::pin(drive_http2(core, connection, io)).await;
     } else {
-        Box::pin(drive_http1(core, connection, io)).await;
+        Box::pin(super::http1::serve(core, connection, io)).await;
     }
 }
 
@@ -106,56 +103,6 @@ async fn is_announced(core: &Core, connection: &Connection, stream: &mut TcpStre
     true
 }
 
-async fn drive_http1(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo) {
-    let service = Gateway { core: Rc::clone(core), connection: Rc::clone(connection), stream: Rc::default() };
-    let limits = &connection.limits;
-    let mut builder = http1::Builder::new();
-    builder
-        .max_headers(limits.fields as usize)
-        .max_header_size(limits.head as usize)
-        .max_buf_size(MOST_BUFFER.max(limits.head as usize))
-        .half_close(false);
-    let mut next = (io, service);
-    loop {
-        // Boxed, so that nothing of it is there while the connection rests.
-        let mut serving = Box::new(builder.serve_connection(next.0, next.1));
-        let ended = run(Pin::new(&mut *serving), connection, |serving| serving.graceful_shutdown()).await;
-        if let Stage::Failed(error) = &ended {
-            return tell(core, connection, error);
-        }
-        let http1::Parts { mut io, read_buf, service, .. } = serving.into_parts();
-        io.put_back(read_buf);
-        match ended {
-            Stage::Rests => {
-                if !has_woken(connection, &io).await {
-                    let _ = std::future::poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx)).await;
-                    return;
-                }
-                next = (io, service);
-            }
-            _ => {
-                if let Some(heir) = connection.heir() {
-                    // Who is gone wants no socket.
-                    let _ = heir.send(io);
-                }
-                return;
-            }
-        }
-    }
-}
-
-/// Waits for the next bytes on a connection that holds nothing; false if it is to be closed instead.
-async fn has_woken(connection: &Connection, io: &ClientIo) -> bool {
-    std::future::poll_fn(|cx| {
-        if connection.is_closing() {
-            return Poll::Ready(false);
-        }
-        connection.wake_by(cx.waker());
-        io.poll_readable(cx).map(|_| true)
-    })
-    .await
-}
-
 async fn drive_http2(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo) {
     let service = Gateway { core: Rc::clone(core), connection: Rc::clone(connection), stream: Rc::default() };
     let limits = &connection.limits;
@@ -170,52 +117,21 @@ async fn drive_http2(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo)
         .max_local_error_reset_streams(FAULTY_STREAMS)
         .enable_connect_protocol()
         .max_header_list_size(limits.head);
-    let serving = pin!(builder.serve_connection(io, service));
-    if let Stage::Failed(error) = run(serving, connection, |serving| serving.graceful_shutdown()).await {
-        tell(core, connection, &error);
-    }
-}
-
-/// Where hyper's connection has come to.
-enum Stage {
-    /// To its end.
-    Ended,
-    /// To its end, by a fault.
-    Failed(hyper::Error),
-    /// To a pause long enough to do without it.
-    Rests,
-}
-
-/// Polls hyper's connection to its end or to a long pause, and tells it once when it was asked to close.
-async fn run<C>(mut serving: Pin<&mut C>, connection: &Connection, shut_down: impl Fn(Pin<&mut C>)) -> Stage
-where
-    C: Future<Output = hyper::Result<()>>,
-{
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut was_told = false;
-    std::future::poll_fn(|cx: &mut Context<'_>| {
+    let ended = std::future::poll_fn(|cx| {
         connection.activity.begin_turn();
         if connection.is_closing() && !was_told {
             was_told = true;
-            shut_down(serving.as_mut());
+            serving.as_mut().graceful_shutdown();
         } else if !was_told {
             connection.wake_by(cx.waker());
         }
-        match serving.as_mut().poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Stage::Ended),
-            Poll::Ready(Err(error)) => Poll::Ready(Stage::Failed(error)),
-            Poll::Pending if connection.is_to_rest() && !was_told => Poll::Ready(Stage::Rests),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Counts and records how a connection failed.
-fn tell(core: &Rc<Core>, connection: &Connection, error: &hyper::Error) {
-    if error.is_parse() {
-        core.metrics.core(core.index).ended(Ended::NotHttp);
-        garbage::record_unparsed(core, connection, error);
-    } else if let Some(cause) = offence(error) {
+        serving.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await
+        && let Some(cause) = offence(&error)
+    {
         core.metrics.core(core.index).ended(cause);
     }
 }
@@ -233,37 +149,24 @@ fn offence(error: &hyper::Error) -> Option<Ended> {
     }
 }
 
-/// hyper's view of us: a request in, a future of its answer out.
-struct Gateway {
-    core: Rc<Core>,
-    connection: Rc<Connection>,
-    stream: Rc<RefCell<Option<Rc<Exchange>>>>,
-}
-
-impl Service<Request<Incoming>> for Gateway {
-    type Response = Response<LastWord>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let seen = Seen::of(request.headers());
-        let exchange = Exchange::begin(&self.core, &self.connection, &request, seen);
-        if request.version() == Version::HTTP_2 {
-            self.stream.replace(Some(Rc::clone(&exchange)));
-            if self.connection.is_retiring() {
-                self.connection.close(self.core.tick());
-            }
+/// Takes up a request, in whose head this was seen.
+pub fn take_up(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    request: Request<Arriving>,
+    seen: Seen,
+) -> (Rc<Exchange>, Answering) {
+    let exchange = Exchange::begin(core, connection, &request, seen);
+    let answering = match request::handle(&exchange, request, seen) {
+        Handled::Answered(mut response) => {
+            connection.mark_last(&mut response);
+            Answering::Now(Some(response))
         }
-        match request::handle(&exchange, request, seen) {
-            Handled::Answered(mut response) => {
-                self.connection.mark_last(&mut response);
-                Answering::Now(Some(response))
-            }
-            Handled::Forwarded(journey, request) => {
-                Answering::Later(Box::pin(forward(journey, request)), Rc::clone(&self.connection))
-            }
+        Handled::Forwarded(journey, request) => {
+            Answering::Later(Box::pin(forward(journey, request)), Rc::clone(connection))
         }
-    }
+    };
+    (exchange, answering)
 }
 
 /// The future of one answer.
@@ -274,17 +177,51 @@ pub enum Answering {
     Later(Pin<Box<dyn Future<Output = Response<ResponseBody>>>>, Rc<Connection>),
 }
 
-impl Future for Answering {
+impl Answering {
+    /// Waits for it.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<ResponseBody>> {
+        match self {
+            Answering::Now(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Answering::Later(answer, connection) => answer.as_mut().poll(cx).map(|mut response| {
+                connection.mark_last(&mut response);
+                response
+            }),
+        }
+    }
+}
+
+/// hyper's view of us: a request in, a future of its answer out.
+struct Gateway {
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    stream: Rc<RefCell<Option<Rc<Exchange>>>>,
+}
+
+impl Service<Request<Incoming>> for Gateway {
+    type Response = Response<LastWord>;
+    type Error = Infallible;
+    type Future = OnStream;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let request = request.map(Arriving::Http2);
+        let seen = Seen::of(request.headers());
+        let (exchange, answering) = take_up(&self.core, &self.connection, request, seen);
+        self.stream.replace(Some(exchange));
+        if self.connection.is_retiring() {
+            self.connection.close(self.core.tick());
+        }
+        OnStream(answering)
+    }
+}
+
+/// An answer on an HTTP/2 stream.
+struct OnStream(Answering);
+
+impl Future for OnStream {
     type Output = Result<Response<LastWord>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Answering::Now(response) => response.take().map_or(Poll::Pending, |now| Poll::Ready(Ok(LastWord::of(now)))),
-            Answering::Later(answer, connection) => answer.as_mut().poll(cx).map(|mut response| {
-                connection.mark_last(&mut response);
-                Ok(LastWord::of(response))
-            }),
-        }
+        self.get_mut().0.poll(cx).map(|answer| Ok(LastWord::of(answer)))
     }
 }
 

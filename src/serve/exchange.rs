@@ -124,7 +124,6 @@ impl Exchange {
         exchange.key.set(core.enter(Rc::downgrade(&exchange)));
         connection.stream_began();
         exchange.upload.is_done.set(request.body().is_end_stream());
-        connection.owe(exchange.is_http1() && !request.body().is_end_stream());
         exchange
     }
 
@@ -244,7 +243,6 @@ impl Exchange {
         if let Some(waker) = self.upload.ending.take() {
             waker.wake();
         }
-        self.connection.owe(false);
     }
 
     /// Whether the client speaks HTTP/1.

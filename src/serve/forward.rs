@@ -13,9 +13,9 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
+use super::arriving::Arriving;
 use super::body::{Lease, RequestBody, ResponseBody};
 use super::examine::{Believed, Refused};
 use super::exchange::{Exchange, On};
@@ -60,7 +60,7 @@ pub fn prepare(
     journey: &Journey,
     mut parts: Parts,
     seen: Seen,
-    body: Incoming,
+    body: Arriving,
     host: HeaderValue,
     rewrite: Option<Rewrite<'_>>,
 ) -> Result<Box<Request<RequestBody>>, Refused> {

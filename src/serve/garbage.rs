@@ -1,6 +1,5 @@
 //! Bytes that are no HTTP, or more of it than is read: they become no exchange, but they are answered from the table of
-//! refusals and recorded like any request. hyper notices them and writes a bare status; see [`Bare`] for how that is
-//! exchanged for our words.
+//! refusals and recorded like any request.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -12,8 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::connection::Connection;
 use super::core::Core;
 use super::respond;
+use crate::http1::BadRequest;
 use crate::model::Refusal;
-use crate::telemetry::{AccessRecord, RequestId};
+use crate::telemetry::{AccessRecord, Ended, RequestId};
 use crate::upstream::Wire;
 
 /// How long somebody who spoke plain HTTP to a door of TLS may take to hear about it.
@@ -23,7 +23,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const FORGOTTEN: usize = 64 * 1024;
 
 /// The whole answer to what was no request: the same words as on any refusal, and the connection ends.
-pub fn answer(refusal: Refusal, id: RequestId, detail: &str, is_home: bool) -> Vec<u8> {
+fn answer(refusal: Refusal, id: RequestId, detail: &str, is_home: bool) -> Vec<u8> {
     let body = respond::plain(refusal, id, is_home, (!detail.is_empty()).then_some(detail));
     let reason = http::StatusCode::from_u16(refusal.status()).ok().and_then(|status| status.canonical_reason());
     let word = if is_home { refusal.cause() } else { refusal.shown().as_str() };
@@ -40,14 +40,19 @@ pub fn answer(refusal: Refusal, id: RequestId, detail: &str, is_home: bool) -> V
     text.into_bytes()
 }
 
-/// The status that hyper writes by itself as a refusal. `is_line`: the request line is what makes the head large.
-pub fn refusal_of(head: &[u8], is_line: bool) -> Refusal {
-    match head.get(9..12) {
-        Some(b"414") => Refusal::TargetTooLong,
-        Some(b"431") if is_line => Refusal::TargetTooLong,
-        Some(b"431") => Refusal::HeadTooLarge,
-        _ => Refusal::BadRequest,
-    }
+/// The answer to what is no request, or more of one than is read; counted and recorded.
+pub fn answer_no_request(core: &Rc<Core>, connection: &Connection, bad: BadRequest, is_tls: bool) -> Vec<u8> {
+    let refusal = match bad {
+        BadRequest::Bad(_) => Refusal::BadRequest,
+        BadRequest::TargetTooLong => Refusal::TargetTooLong,
+        BadRequest::HeadTooLong | BadRequest::TooManyFields => Refusal::HeadTooLarge,
+    };
+    let detail = if is_tls { TLS_AT_PLAIN.to_owned() } else { bad.to_string() };
+    let id = RequestId::random();
+    let text = answer(refusal, id, &detail, connection.is_home);
+    core.metrics.core(core.index).ended(Ended::NotHttp);
+    record(core, connection, refusal, id, &detail, text.len() as u64);
+    text
 }
 
 /// Answers plain HTTP at a door of TLS, in plain HTTP: whoever typed `http://…:443` learns what is wrong.
@@ -75,22 +80,8 @@ pub async fn answer_plain_http(core: &Core, connection: &Connection, wire: Wire)
     record(core, connection, refusal, id, WHY, text.len() as u64);
 }
 
-/// hyper's connection ended because of what came: recorded under the id that the answer named, if there was one.
-pub fn record_unparsed(core: &Rc<Core>, connection: &Connection, error: &hyper::Error) {
-    let told = connection.activity.bare();
-    let id = told.as_ref().map_or_else(RequestId::random, |told| told.id);
-    let refusal = match &told {
-        Some(told) => told.refusal,
-        None if error.is_parse_too_large() => Refusal::HeadTooLarge,
-        None => Refusal::BadRequest,
-    };
-    let is_tls = connection.activity.began_like_tls();
-    let detail = if is_tls { TLS_AT_PLAIN.to_owned() } else { error.to_string() };
-    record(core, connection, refusal, id, &detail, 0);
-}
-
 /// What is said of a TLS handshake at a door without TLS.
-pub const TLS_AT_PLAIN: &str = "TLS at a door that speaks plain http";
+const TLS_AT_PLAIN: &str = "TLS at a door that speaks plain http";
 
 fn record(core: &Core, connection: &Connection, refusal: Refusal, id: RequestId, detail: &str, bytes_out: u64) {
     let method = Method::from_bytes(b"-").unwrap_or_default();

@@ -2,6 +2,7 @@
 //! connection and everything it causes stay on their core. Nothing here waits for a lock, a disk or DNS.
 
 mod announce;
+mod arriving;
 mod body;
 mod client_io;
 mod client_socket;
@@ -16,11 +17,12 @@ mod exchange;
 mod expect;
 mod form;
 mod forward;
-mod framing;
 mod garbage;
 mod grpc;
 mod handshake;
 mod headers;
+mod http1;
+mod line;
 mod looking;
 mod rehearse;
 mod repeat;

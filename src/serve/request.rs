@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
+use super::arriving::Arriving;
 use super::body::{RequestBody, ResponseBody};
 use super::core::listener_of;
 use super::examine::{Believed, Examined, Refused, believe, examine};
@@ -31,7 +31,7 @@ pub enum Handled {
 }
 
 /// Takes up one request, in whose head this was seen. The whole of it sees one snapshot, and nothing in it waits.
-pub fn handle(exchange: &Rc<Exchange>, request: Request<Incoming>, seen: Seen) -> Handled {
+pub fn handle(exchange: &Rc<Exchange>, request: Request<Arriving>, seen: Seen) -> Handled {
     let snapshot = exchange.core.cell.load();
     let listener = listener_of(&snapshot, &exchange.connection);
     let believed = match exchange.connection.source() {
@@ -51,7 +51,7 @@ fn decided(
     listener: &Listener,
     believed: Believed,
     audience: Audience,
-    mut request: Request<Incoming>,
+    mut request: Request<Arriving>,
     seen: Seen,
 ) -> Result<Handled, (Refusal, Option<Cow<'static, str>>)> {
     let told = |(refusal, why): Refused| (refusal, Some(why));

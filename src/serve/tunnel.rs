@@ -26,7 +26,7 @@ const FINISH: Duration = Duration::from_secs(10);
 /// The client's side.
 pub enum Near {
     /// A whole connection, when HTTP has ended on it.
-    Whole(oneshot::Receiver<ClientIo>),
+    Whole(oneshot::Receiver<(ClientIo, Bytes)>),
     /// A stream of an HTTP/2 connection.
     Stream(OnUpgrade),
 }
@@ -41,7 +41,6 @@ pub enum Far {
 
 /// Joins the two sides once both handshakes are done.
 pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: Near, upstream: Far) {
-    exchange.connection.activity.tunnels();
     let task = tokio::task::spawn_local(join(Rc::clone(exchange), Arc::clone(route), client, upstream));
     exchange.task.replace(Some(task.abort_handle()));
 }
@@ -50,8 +49,8 @@ pub fn open(exchange: &Rc<Exchange>, route: &Arc<Route>, client: Near, upstream:
 async fn near_end(client: Near) -> Result<End, String> {
     match client {
         Near::Whole(socket) => {
-            let socket = socket.await.map_err(|_| "the client is gone".to_owned())?;
-            Ok(End::Client(Box::new(TokioIo::new(socket))))
+            let (socket, read) = socket.await.map_err(|_| "the client is gone".to_owned())?;
+            Ok(End::Client(Box::new(socket), read))
         }
         Near::Stream(stream) => far_end(stream).await,
     }
@@ -116,7 +115,8 @@ impl Drop for Counted<'_> {
 
 /// One end's bytes.
 enum End {
-    Client(Box<TokioIo<ClientIo>>),
+    /// And what was read before.
+    Client(Box<ClientIo>, Bytes),
     Upgraded(TokioIo<Upgraded>),
     /// And what was read before.
     Whole(Box<Connected>, Bytes),
@@ -125,10 +125,10 @@ enum End {
 impl End {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
-            End::Client(io) => Pin::new(io).poll_read(cx, buf),
+            End::Client(io, read) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
             End::Upgraded(io) => Pin::new(io).poll_read(cx, buf),
             End::Whole(io, read) if read.is_empty() => Pin::new(io).poll_read(cx, buf),
-            End::Whole(_, read) => {
+            End::Client(_, read) | End::Whole(_, read) => {
                 buf.put_slice(&read.split_to(buf.remaining().min(read.len())));
                 Poll::Ready(Ok(()))
             }
@@ -137,7 +137,7 @@ impl End {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            End::Client(io) => Pin::new(io).poll_write(cx, buf),
+            End::Client(io, _) => Pin::new(io).poll_write(cx, buf),
             End::Upgraded(io) => Pin::new(io).poll_write(cx, buf),
             End::Whole(io, _) => Pin::new(io).poll_write(cx, buf),
         }
@@ -145,7 +145,7 @@ impl End {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            End::Client(io) => Pin::new(io).poll_flush(cx),
+            End::Client(io, _) => Pin::new(io).poll_flush(cx),
             End::Upgraded(io) => Pin::new(io).poll_flush(cx),
             End::Whole(io, _) => Pin::new(io).poll_flush(cx),
         }
@@ -153,7 +153,7 @@ impl End {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            End::Client(io) => Pin::new(io).poll_shutdown(cx),
+            End::Client(io, _) => Pin::new(io).poll_shutdown(cx),
             End::Upgraded(io) => Pin::new(io).poll_shutdown(cx),
             End::Whole(io, _) => Pin::new(io).poll_shutdown(cx),
         }

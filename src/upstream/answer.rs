@@ -9,8 +9,9 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::http1::{BadAnswer, Reading};
+use super::http1::Reading;
 use super::multiplex::Sendable;
+use crate::http1::BadMessage;
 
 /// Why a request got no answer, or the answer no end.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ pub enum AnswerError {
     Io(io::Error),
     /// What came is no HTTP/1.1, or can be read in two ways.
     #[error("{0}")]
-    NotHttp(#[from] BadAnswer),
+    NotHttp(#[from] BadMessage),
     /// The body of the request broke off.
     #[error("{0}")]
     Upload(Box<dyn std::error::Error + Send + Sync>),

@@ -67,7 +67,7 @@ async fn a_304_keeps_the_length_that_it_names() {
     let mut open = edge.client().connect("shop.home.test").await;
     for _ in 0..2 {
         let answer = open.get("/").await;
-        assert_eq!((answer.status, answer.body.len()), (304, 0));
+        assert_eq!((answer.status, answer.header("content-length"), answer.body.len()), (304, "77", 0));
     }
 }
 
@@ -93,6 +93,61 @@ async fn who_expects_100_continue_and_is_refused_is_not_asked_for_the_body() {
     raw.send("POST /u HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n").await;
     assert!(raw.head().await.starts_with("HTTP/1.1 413"));
     assert_eq!(shop.requests(), 0);
+}
+
+#[tokio::test]
+async fn who_waits_to_be_asked_and_is_answered_instead_learns_that_the_connection_ends() {
+    let shop = Upstream::echoing().await;
+    let edge =
+        Gateway::serving(format!("[routes.shop]\nto = \"{shop}\"\npaths.\"/moved\" = {{ redirect = \"/\" }}")).await;
+    let mut raw = edge.raw().await;
+    raw.send("POST /moved HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").await;
+    let said = raw.answer().await;
+    assert!(said.starts_with("HTTP/1.1 30") && said.contains("\r\nconnection: close\r\n"), "{said}");
+    let _ = raw.try_send("hello").await;
+    assert_eq!(raw.rest().await, "");
+    assert_eq!(shop.requests(), 0);
+}
+
+#[tokio::test]
+async fn requests_are_understood_however_they_are_cut() {
+    let shop = Upstream::echoing().await;
+    let edge = Gateway::serving(format!("[routes]\nshop = \"{shop}\"")).await;
+    let host = "Host: shop.home.test\r\n";
+    let all = format!(
+        "\r\nGET /0 HTTP/1.1\r\n{host}\r\nPOST /1 HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\nhello\
+         POST /2 HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n2;a\r\nhe\r\n3\r\nllo\r\n0\r\nX-T: 1\r\n\r\n\
+         GET /3 HTTP/1.1\n{host}\r\n"
+    );
+    for client in [edge.client().at(Door::Plain), edge.client()] {
+        for piece in [1, 2, 7, 50] {
+            let mut raw = client.raw("shop.home.test").await;
+            for part in all.as_bytes().chunks(piece) {
+                raw.send(part).await;
+            }
+            for (nth, body) in ["", "hello", "hello", ""].into_iter().enumerate() {
+                let said = raw.answer().await;
+                assert!(said.contains(&format!("\"target\":\"/{nth}\"")), "{nth} by {piece}: {said}");
+                assert!(said.contains(&format!("\"body\":\"{body}\"")), "{nth} by {piece}: {said}");
+            }
+        }
+    }
+}
+
+/// A body that nobody wants ends the connection only if it is not here already.
+#[tokio::test]
+async fn a_body_that_nobody_wants_does_not_end_a_connection_that_can_go_on() {
+    let edge = Gateway::serving("[routes.shop]\ntext = \"said\"").await;
+    for client in [edge.client().at(Door::Plain), edge.client()] {
+        let mut raw = client.raw("shop.home.test").await;
+        for framing in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
+            raw.send(format!("POST / HTTP/1.1\r\nHost: shop.home.test\r\n{framing}")).await;
+            assert!(raw.answer().await.ends_with("\r\n\r\nsaid"));
+        }
+        raw.send("POST / HTTP/1.1\r\nHost: shop.home.test\r\nContent-Length: 500000\r\n\r\nhello").await;
+        assert!(raw.answer().await.ends_with("\r\n\r\nsaid"));
+        assert_eq!(raw.rest().await, "", "what is to come is waited for by nobody");
+    }
 }
 
 #[tokio::test]

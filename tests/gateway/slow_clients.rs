@@ -50,6 +50,23 @@ async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_head_that_began_behind_a_request_is_not_waited_for_either() {
+    let (edge, shop) = impatient().await;
+    let mut raws = Vec::new();
+    for client in [edge.client().at(Door::Plain), edge.client()] {
+        let mut raw = client.raw("shop.home.test").await;
+        raw.send("GET /10 HTTP/1.1\r\nHost: shop.home.test\r\n\r\nGET /20 HTTP/1.1\r\nHost: sh").await;
+        assert!(raw.answer().await.starts_with("HTTP/1.1 200"));
+        raws.push(raw);
+    }
+    for mut raw in raws {
+        assert_eq!(raw.rest().await, "");
+    }
+    assert_eq!(ended(&edge, "head-time").await, 2.0);
+    assert_eq!(shop.requests(), 2);
+}
+
+#[tokio::test]
 async fn http2_that_does_not_begin_or_does_not_end_its_head_is_not_waited_for() {
     let (edge, shop) = impatient().await;
     let client = edge.client().h2();

@@ -5,11 +5,8 @@
 //! A connection serves again only if every byte of the exchange before is accounted for on both sides: the request was written
 //! to its end, the answer ended by its own framing, and nothing stands behind it.
 
-mod chunks;
-mod head;
 #[cfg(test)]
 mod tests;
-mod upload;
 
 use std::cell::RefCell;
 use std::io;
@@ -26,11 +23,10 @@ use tokio::task::AbortHandle;
 use super::answer::{AnswerBody, AnswerError, Lost};
 use super::connect::Connected;
 use super::multiplex::Sendable;
-use chunks::{Chunks, Step};
-use head::{Framing, Head, MOST_ANSWER_HEAD, read_head, write_head};
-use upload::{Fault, Upload};
-
-pub use head::BadAnswer;
+use crate::http1::{
+    AnswerHead, BadMessage, Chunks, Fault, Framing, MOST_ANSWER_HEAD, Message, Step, has_end, read_answer,
+    write_request,
+};
 
 /// Bytes of the buffer that an answer is read into at first; it grows as long as reads fill it.
 const FIRST_READ: usize = 8 * 1024;
@@ -52,7 +48,7 @@ struct Line<B> {
     /// Bytes to make room for at the next read.
     next_read: usize,
     /// The request, as long as it is not written to its end.
-    upload: Option<Upload<B>>,
+    upload: Option<Message<B>>,
     /// Why it was not.
     fault: Option<Fault>,
     /// What is still to come of the answer.
@@ -158,8 +154,8 @@ impl<B: Sendable> Future for Sending<B> {
 }
 
 /// The answer whose head this is.
-fn answer<B: Sendable>(line: Rc<RefCell<Line<B>>>, head: Head) -> Response<AnswerBody<B>> {
-    let Head { status, reason, headers, framing, is_kept } = head;
+fn answer<B: Sendable>(line: Rc<RefCell<Line<B>>>, head: AnswerHead) -> Response<AnswerBody<B>> {
+    let AnswerHead { status, reason, headers, framing, is_kept } = head;
     let is_over = {
         let mut open = line.borrow_mut();
         open.is_kept = is_kept && status != StatusCode::SWITCHING_PROTOCOLS;
@@ -230,7 +226,7 @@ impl<B: Sendable> Line<B> {
             Poll::Ready(Poll::Ready(Err(error))) => Err(AnswerError::Io(error)),
             // An answer to nothing would be taken for the answer to what is asked next.
             Poll::Ready(Poll::Ready(Ok(()))) if !buffer.filled().is_empty() => {
-                Err(BadAnswer("it spoke before it was asked").into())
+                Err(BadMessage("it spoke before it was asked").into())
             }
             _ => Err(AnswerError::Closed),
         }
@@ -244,12 +240,12 @@ impl<B: Sendable> Line<B> {
         let body = request.body();
         let size = if body.is_end_stream() { Some(0) } else { body.size_hint().exact().filter(|size| *size > 0) };
         let mut head = Vec::new();
-        let coding = match write_head(request.method(), request.uri(), request.headers(), size, &mut head) {
+        let coding = match write_request(request.method(), request.uri(), request.headers(), size, &mut head) {
             Ok(coding) => coding,
             Err(wrong) => return Err(Lost { error: wrong.into(), request: None, is_unsent: true }),
         };
         let (body, spare) = if size == Some(0) { (None, Some(request)) } else { (Some(request.into_body()), None) };
-        self.upload = Some(Upload::new(head, coding, body));
+        self.upload = Some(Message::new(head, coding, body));
         self.is_idle = false;
         self.is_kept = false;
         Ok(spare)
@@ -274,7 +270,7 @@ impl<B: Sendable> Line<B> {
         cx: &mut Context<'_>,
         is_head: bool,
         told: Option<&Told>,
-    ) -> Poll<Result<Head, AnswerError>> {
+    ) -> Poll<Result<AnswerHead, AnswerError>> {
         if self.poll_upload(cx).is_ready()
             && let Some(Fault::Body(error)) = self.fault.take_if(|fault| matches!(fault, Fault::Body(_)))
         {
@@ -295,7 +291,7 @@ impl<B: Sendable> Line<B> {
             if known > 0 && self.read.len() <= MOST_ANSWER_HEAD && !has_end(&self.read[known.saturating_sub(3)..]) {
                 continue;
             }
-            while let Some(head) = read_head(&mut self.read, is_head)? {
+            while let Some(head) = read_answer(&mut self.read, is_head)? {
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(head));
                 }
@@ -382,11 +378,6 @@ impl<B: Sendable> Line<B> {
         }
         Poll::Ready(Ok(count))
     }
-}
-
-/// Whether a head ends somewhere in there.
-fn has_end(read: &[u8]) -> bool {
-    read.windows(2).any(|two| two == b"\n\n") || read.windows(3).any(|three| three == b"\n\r\n")
 }
 
 /// The body of an answer as it is read. Holds its connection only as long as something is to come on it: afterwards the

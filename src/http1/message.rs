@@ -1,5 +1,5 @@
-//! A request on its way to an upstream: its head, and its body in the framing that the head names, in as few writes as it takes.
-//! Reads nothing, and holds no more of the body than it writes at once.
+//! A message that is being written: its head, and its body in the framing that the head names, in as few writes as it takes. Reads
+//! nothing, and holds no more of the body than it writes at once.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -8,20 +8,24 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
+use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::head::Coding;
-use crate::upstream::connect::Connected;
-use crate::upstream::multiplex::Sendable;
+use super::written::Coding;
 
 /// As much of a body as is written at once, where it is there: what HTTP/2 brings in frames of 16 KiB would otherwise wake
-/// the upstream for each of them.
+/// whoever reads it for each of them.
 const ENOUGH: usize = 128 * 1024;
 
 /// In so many pieces at most.
 const MOST_PIECES: usize = 16;
 
-/// Why a request was not written to its end.
+/// A body that can be written.
+pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin {}
+
+impl<B> Payload for B where B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin {}
+
+/// Why a message was not written to its end.
 #[derive(Debug)]
 pub enum Fault {
     /// Its body broke off, or is not as long as was said.
@@ -30,8 +34,8 @@ pub enum Fault {
     Io(io::Error),
 }
 
-/// A request that is being written.
-pub struct Upload<B> {
+/// A message that is being written.
+pub struct Message<B> {
     /// What is to come; gone once all of it is in hand.
     body: Option<B>,
     coding: Coding,
@@ -43,14 +47,14 @@ pub struct Upload<B> {
     has_to_flush: bool,
 }
 
-impl<B: Sendable> Upload<B> {
+impl<B: Payload> Message<B> {
     /// A head, and the body behind it if there is one.
-    pub fn new(head: Vec<u8>, coding: Coding, body: Option<B>) -> Upload<B> {
-        Upload { body, coding, before: head, written: 0, pieces: VecDeque::new(), has_to_flush: false }
+    pub fn new(head: Vec<u8>, coding: Coding, body: Option<B>) -> Message<B> {
+        Message { body, coding, before: head, written: 0, pieces: VecDeque::new(), has_to_flush: false }
     }
 
     /// Writes as much as can be.
-    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Connected) -> Poll<Result<(), Fault>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut (impl AsyncWrite + Unpin)) -> Poll<Result<(), Fault>> {
         loop {
             let is_waiting = self.pieces.is_empty() && !self.take(cx)?;
             while self.has_some() {
@@ -144,7 +148,7 @@ impl<B: Sendable> Upload<B> {
                 let _ = write!(self.before, "{taken:x}\r\n");
                 self.pieces.push_back(Bytes::from_static(b"\r\n"));
             }
-            Coding::Chunked(_) => {}
+            Coding::Chunked(_) | Coding::UntilClosed => {}
         }
         if self.body.is_none() {
             self.end(trailers.as_ref())?;
@@ -156,7 +160,7 @@ impl<B: Sendable> Upload<B> {
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Fault> {
         match &self.coding {
             Coding::Length(left) if *left > 0 => return Err(wrong_length()),
-            Coding::Nothing | Coding::Length(_) => {}
+            Coding::Nothing | Coding::Length(_) | Coding::UntilClosed => {}
             Coding::Chunked(named) => {
                 let mut last = b"0\r\n".to_vec();
                 for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| named.contains(name)) {

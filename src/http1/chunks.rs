@@ -1,13 +1,14 @@
-//! The chunks of an answer's body (RFC 9112 §7.1), however they were cut into reads. Strict: what other readers might take for
+//! The chunks of a body (RFC 9112 §7.1), however they were cut into reads. Strict: what other readers might take for
 //! the end of a line, a size or a body is refused. Holds no data; no sockets.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::head::BadAnswer;
+use super::lines::BadMessage;
 
-/// Bytes of the line that begins a chunk, extensions included.
-const LONGEST_LINE: usize = 4 * 1024;
+/// Bytes of the line that begins a chunk, its end included. The longest in use, signatures of object stores, have 90 bytes; it
+/// bounds leading zeros and extensions alike (RFC 9112 §7.1.1).
+pub(super) const LONGEST_LINE: usize = 1024;
 
 /// Bytes of all such lines' extensions in one body: nobody needs them, and they are no way to send what is not counted.
 const MOST_EXTENSIONS: usize = 16 * 1024;
@@ -54,7 +55,7 @@ impl Chunks {
     ///
     /// # Errors
     /// It is no chunk.
-    pub fn step(&mut self, read: &mut BytesMut) -> Result<Step, BadAnswer> {
+    pub fn step(&mut self, read: &mut BytesMut) -> Result<Step, BadMessage> {
         loop {
             match &mut self.state {
                 State::Size => match self.size(read)? {
@@ -77,7 +78,7 @@ impl Chunks {
                         self.state = State::Size;
                     }
                     None if read.is_empty() || read[0] == b'\r' => return Ok(Step::More),
-                    _ => return Err(BadAnswer("a chunk is longer than it says")),
+                    _ => return Err(BadMessage("a chunk is longer than it says")),
                 },
                 State::Trailers => {
                     let step = trailers(read)?;
@@ -92,18 +93,19 @@ impl Chunks {
     }
 
     /// The size that a chunk begins with; `None` while its line is not whole.
-    fn size(&mut self, read: &mut BytesMut) -> Result<Option<u64>, BadAnswer> {
+    fn size(&mut self, read: &mut BytesMut) -> Result<Option<u64>, BadMessage> {
         let Some(end) = read.iter().take(LONGEST_LINE).position(|&b| b == b'\n') else {
-            return if read.len() < LONGEST_LINE {
-                Ok(None)
-            } else {
-                Err(BadAnswer("a chunk's first line is too long"))
+            let has_control = read.iter().take(LONGEST_LINE).any(|&byte| is_control(byte) && byte != b'\r');
+            return match read.len() < LONGEST_LINE && !has_control {
+                true => Ok(None),
+                false if has_control => Err(CONTROL),
+                false => Err(BadMessage("a chunk's first line has more than 1024 bytes")),
             };
         };
-        let wrong = BadAnswer("a chunk's size is no number");
-        let line = read[..end].strip_suffix(b"\r").ok_or(BadAnswer("a chunk's first line ends without CR"))?;
-        if line.contains(&b'\r') {
-            return Err(wrong);
+        let wrong = BadMessage("a chunk's size is no number");
+        let line = read[..end].strip_suffix(b"\r").ok_or(BadMessage("a chunk's first line ends without CR"))?;
+        if line.iter().any(|&byte| is_control(byte)) {
+            return Err(CONTROL);
         }
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let mut size = 0_u64;
@@ -117,14 +119,20 @@ impl Chunks {
         }
         self.extensions += rest.len();
         if self.extensions > MOST_EXTENSIONS {
-            return Err(BadAnswer("its chunks have too many extensions"));
+            return Err(BadMessage("its chunks have too many extensions"));
         }
         read.advance(end + 1);
         Ok(Some(size))
     }
 }
 
-fn trailers(read: &mut BytesMut) -> Result<Step, BadAnswer> {
+const CONTROL: BadMessage = BadMessage("a chunk's first line has control characters");
+
+fn is_control(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
+}
+
+fn trailers(read: &mut BytesMut) -> Result<Step, BadMessage> {
     match read.get(..2) {
         Some(b"\r\n") => {
             read.advance(2);
@@ -133,9 +141,9 @@ fn trailers(read: &mut BytesMut) -> Result<Step, BadAnswer> {
         None if read.is_empty() || read[0] == b'\r' => return Ok(Step::More),
         _ => {}
     }
-    let wrong = BadAnswer("its trailer section is no HTTP");
+    let wrong = BadMessage("its trailer section is no HTTP");
     let Some(end) = read.windows(4).take(MOST_TRAILERS).position(|four| four == b"\r\n\r\n") else {
-        let too_long = BadAnswer("its trailer section is longer than 16 KiB");
+        let too_long = BadMessage("its trailer section is longer than 16 KiB");
         return if read.len() < MOST_TRAILERS { Ok(Step::More) } else { Err(too_long) };
     };
     let section = read.split_to(end + 4);
@@ -163,7 +171,7 @@ mod tests {
     type Whole = (Vec<u8>, HeaderMap, Vec<u8>);
 
     /// Reads in pieces; `None` if it is not whole.
-    fn read(text: &[u8], piece: usize) -> Result<Option<Whole>, BadAnswer> {
+    fn read(text: &[u8], piece: usize) -> Result<Option<Whole>, BadMessage> {
         let mut chunks = Chunks::default();
         let (mut body, mut buffer) = (Vec::new(), BytesMut::new());
         let mut pieces = text.chunks(piece);
@@ -226,12 +234,26 @@ mod tests {
     }
 
     #[test]
+    fn a_size_line_that_nobody_writes_is_refused_as_soon_as_it_is_seen() {
+        for bad in ["5;a\0", "\x01", "5\x7f", "0;\x1b", "5;a\0\r\nhello\r\n"] {
+            for piece in [1, 100] {
+                assert_eq!(read(bad.as_bytes(), piece), Err(CONTROL), "{bad:?}");
+            }
+        }
+        let longest = [b"5;".to_vec(), vec![b'a'; LONGEST_LINE - 4], b"\r\nhello\r\n0\r\n\r\n".to_vec()].concat();
+        assert!(read(&longest, 7).unwrap().is_some());
+        for zeros in ["0".repeat(LONGEST_LINE), "0".repeat(LONGEST_LINE) + "5\r\nhello\r\n0\r\n\r\n"] {
+            assert!(read(zeros.as_bytes(), 7).is_err());
+        }
+    }
+
+    #[test]
     fn lines_extensions_and_trailers_are_bounded() {
         let line = [b"1;".to_vec(), vec![b'x'; LONGEST_LINE]].concat();
         assert!(read(&line, 100).is_err());
-        let extension = [b"1;".to_vec(), vec![b'x'; 4000], b"\r\ny\r\n".to_vec()].concat();
-        assert!(read(&extension.repeat(4), 100).is_ok());
-        assert!(read(&extension.repeat(5), 100).is_err());
+        let extension = [b"1;".to_vec(), vec![b'x'; 1000], b"\r\ny\r\n".to_vec()].concat();
+        assert!(read(&extension.repeat(16), 100).is_ok());
+        assert!(read(&extension.repeat(17), 100).is_err());
         let trailer = [b"0\r\nX: ".to_vec(), vec![b'x'; MOST_TRAILERS]].concat();
         assert!(read(&trailer, 100).is_err());
         let many = [b"0\r\n".to_vec(), b"X: y\r\n".repeat(101), b"\r\n".to_vec()].concat();

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn head(text: &str) -> Result<Option<Head>, BadAnswer> {
-    read_head(&mut BytesMut::from(text), false)
+fn head(text: &str) -> Result<Option<AnswerHead>, BadMessage> {
+    read_answer(&mut BytesMut::from(text), false)
 }
 
 fn framing(fields: &str) -> Option<Framing> {
@@ -42,7 +42,7 @@ fn answers_that_have_no_body_have_none_whatever_they_say() {
         assert_eq!(head(&text).unwrap().unwrap().framing, Framing::Nothing, "{status}");
     }
     let mut answer = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nbehind");
-    let to_head = read_head(&mut answer, true).unwrap().unwrap();
+    let to_head = read_answer(&mut answer, true).unwrap().unwrap();
     assert_eq!((to_head.framing, &answer[..]), (Framing::Nothing, &b"behind"[..]));
     assert_eq!(to_head.headers["content-length"], "7");
 }
@@ -79,7 +79,7 @@ fn what_an_answer_says_does_not_hold_the_buffer_that_it_was_read_into() {
     let mut read = BytesMut::with_capacity(128 * 1024);
     read.extend_from_slice(b"HTTP/1.1 299 Why not\r\nX-A: b\r\nX-C: d\r\n\r\nbody");
     let buffer = read.as_ptr() as usize..read.as_ptr() as usize + read.capacity();
-    let head = read_head(&mut read, false).unwrap().unwrap();
+    let head = read_answer(&mut read, false).unwrap().unwrap();
     let texts = head.headers.values().map(HeaderValue::as_bytes).chain(head.reason.as_deref());
     assert_eq!(texts.filter(|text| !buffer.contains(&(text.as_ptr() as usize))).count(), 3);
     assert_eq!(&read[..], b"body");
@@ -105,9 +105,9 @@ fn as_the_library_reads(text: &[u8]) -> Result<Option<(usize, String)>, httparse
     Ok(Some((length, format!("{:?} {:?}", answer.code, fields.collect::<Vec<_>>()))))
 }
 
-fn as_we_read(text: &[u8]) -> Result<Option<(usize, String)>, BadAnswer> {
+fn as_we_read(text: &[u8]) -> Result<Option<(usize, String)>, BadMessage> {
     let mut read = BytesMut::from(text);
-    let Some(head) = read_head(&mut read, true)? else { return Ok(None) };
+    let Some(head) = read_answer(&mut read, true)? else { return Ok(None) };
     let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes().to_vec()));
     let status = Some(head.status.as_u16());
     Ok(Some((text.len() - read.len(), format!("{status:?} {:?}", fields.collect::<Vec<_>>()))))
@@ -135,37 +135,4 @@ proptest! {
             other => prop_assert!(false, "{:?} {:?}", text, other),
         }
     }
-}
-
-fn written(fields: &[(&str, &str)], size: Option<u64>) -> (String, Coding) {
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
-    }
-    let mut out = Vec::new();
-    let coding = write_head(&Method::POST, &Uri::from_static("/a?b"), &headers, size, &mut out).unwrap();
-    (String::from_utf8(out).unwrap(), coding)
-}
-
-#[test]
-fn what_is_written_names_the_framing_that_is_used_and_no_other() {
-    let (text, coding) = written(&[("host", "a"), ("content-length", "5")], None);
-    assert_eq!((&text[..], coding), ("POST /a?b HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n", Coding::Length(5)));
-    let (text, coding) = written(&[("content-length", "5")], Some(0));
-    assert_eq!((&text[..], coding), ("POST /a?b HTTP/1.1\r\ncontent-length: 0\r\n\r\n", Coding::Nothing));
-    let (text, coding) = written(&[("transfer-encoding", "chunked"), ("content-length", "5")], Some(5));
-    assert_eq!(
-        (&text[..], coding),
-        ("POST /a?b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", Coding::Chunked(vec![]))
-    );
-    let (text, coding) = written(&[("trailer", "x-a, X-B")], None);
-    let named = ["x-a", "x-b"].map(HeaderName::from_static).to_vec();
-    assert_eq!(
-        (&text[..], coding),
-        ("POST /a?b HTTP/1.1\r\ntrailer: x-a, X-B\r\ntransfer-encoding: chunked\r\n\r\n", Coding::Chunked(named))
-    );
-    let (text, coding) = written(&[], Some(3));
-    assert_eq!((&text[..], coding), ("POST /a?b HTTP/1.1\r\ncontent-length: 3\r\n\r\n", Coding::Length(3)));
-    let (text, coding) = written(&[("transfer-encoding", "chunked")], Some(0));
-    assert_eq!((&text[..], coding), ("POST /a?b HTTP/1.1\r\n\r\n", Coding::Nothing));
 }
