@@ -8,3 +8,5 @@ pub mod chunks;
 pub mod lines;
 #[path = "../../src/http1/request.rs"]
 pub mod request;
+#[path = "../../src/http1/verbatim.rs"]
+pub mod verbatim;

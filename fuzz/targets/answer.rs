@@ -3,7 +3,7 @@
 #![cfg_attr(fuzzing, no_main)]
 
 use bytes::BytesMut;
-use doorward_fuzz::http1::answer::read_answer;
+use doorward_fuzz::http1::answer::{AnswerHead, read_answer};
 use doorward_fuzz::http1::chunks::{Chunks, Step};
 use doorward_fuzz::http1::lines::Framing;
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fn understood(bytes: &[u8], piece: usize, is_head: bool) -> Option<Understood> {
     let mut pieces = bytes.chunks(piece);
     let mut read = BytesMut::new();
     let head = loop {
-        match read_answer(&mut read, is_head).ok()? {
+        match read_answer(&mut read, is_head, None).ok()? {
             Some(head) => break head,
             None => read.extend_from_slice(pieces.next()?),
         }
@@ -57,7 +57,7 @@ fn as_the_library_reads(bytes: &[u8]) -> Result<Option<(usize, u16, Vec<(String,
 /// What is read as a head is read so by others too, and what others refuse is not read.
 fn agrees(bytes: &[u8]) {
     let mut read = BytesMut::from(bytes);
-    let Ok(Some(head)) = read_answer(&mut read, true) else { return };
+    let Ok(Some(head)) = read_answer(&mut read, true, None) else { return };
     let theirs = match as_the_library_reads(bytes) {
         Err(httparse::Error::TooManyHeaders) => return,
         theirs => theirs.unwrap().unwrap(),
@@ -68,11 +68,37 @@ fn agrees(bytes: &[u8]) {
     assert_eq!((bytes.len() - read.len(), head.status.as_u16(), fields), theirs);
 }
 
+/// A head whose fields go on as they came says what it says taken apart.
+fn goes_on_as_it_came(bytes: &[u8], is_head: bool) {
+    let (mut read, mut again) = (BytesMut::from(bytes), BytesMut::from(bytes));
+    let apart = read_answer(&mut read, is_head, None);
+    let as_it_came = read_answer(&mut again, is_head, Some(|_| true));
+    let (Ok(Some(apart)), Ok(Some(as_it_came))) = (&apart, &as_it_came) else {
+        assert_eq!(format!("{apart:?}"), format!("{as_it_came:?}"));
+        return;
+    };
+    assert_eq!(read, again);
+    let known = |head: &AnswerHead| (head.status, head.reason.clone(), head.framing, head.is_kept);
+    assert_eq!(known(apart), known(as_it_came));
+    let Some(verbatim) = &as_it_came.verbatim else { return assert_eq!(apart.headers, as_it_came.headers) };
+    let text = [&verbatim.text[..], b"\r\n"].concat();
+    let mut places = [httparse::EMPTY_HEADER; 1000];
+    let (length, theirs) = httparse::parse_headers(&text, &mut places).unwrap().unwrap();
+    assert_eq!(length, text.len());
+    let mut fields: Vec<_> = theirs.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
+    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
+    let mut ours: Vec<_> = apart.headers.iter().map(field).collect();
+    ours.retain(|(name, _)| name != "transfer-encoding");
+    (fields.sort(), ours.sort());
+    assert_eq!(fields, ours);
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((&choice, bytes)) = bytes.split_first() else { return };
     let is_head = choice & 1 == 1;
     let piece = usize::from(choice >> 1).max(1);
     agrees(bytes);
+    goes_on_as_it_came(bytes, is_head);
     // However it is cut, it is understood in one way.
     assert_eq!(understood(bytes, bytes.len().max(1), is_head), understood(bytes, piece, is_head));
 });

@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 
 use super::lines::{BadMessage, FirstLine, Found, Framing, NoHead, Said, digits, find};
+use super::verbatim::{MayPass, Noted, Verbatim};
 
 /// Bytes of an answer's head that are read: Calibre's Kobo sync sends 100 KiB.
 pub const MOST_ANSWER_HEAD: usize = 256 * 1024;
@@ -26,6 +27,8 @@ pub struct AnswerHead {
     pub reason: Option<Bytes>,
     /// Its fields, in order.
     pub headers: HeaderMap,
+    /// Its fields as they came, in the place of those.
+    pub verbatim: Option<Verbatim>,
     /// What follows.
     pub framing: Framing,
     /// Whether the server takes another request on this connection.
@@ -33,11 +36,15 @@ pub struct AnswerHead {
 }
 
 /// Takes one head from the beginning of what was read; `None` while it is not whole. `is_head`: the request was HEAD, whose
-/// answers have no body whatever they say.
+/// answers have no body whatever they say. `may_pass`: which fields may go on as they came, if any may.
 ///
 /// # Errors
 /// What stands there is no head of an answer.
-pub fn read_answer(read: &mut BytesMut, is_head: bool) -> Result<Option<AnswerHead>, BadMessage> {
+pub fn read_answer(
+    read: &mut BytesMut,
+    is_head: bool,
+    may_pass: Option<MayPass>,
+) -> Result<Option<AnswerHead>, BadMessage> {
     let too_long = BadMessage("its head is longer than 256 KiB");
     let found: Found<Start> = match find(read, MOST_ANSWER_FIELDS) {
         Ok(Some(found)) => found,
@@ -49,18 +56,47 @@ pub fn read_answer(read: &mut BytesMut, is_head: bool) -> Result<Option<AnswerHe
     if found.length > MOST_ANSWER_HEAD {
         return Err(too_long);
     }
+    if let Some(head) = may_pass.and_then(|may_pass| as_it_came(read, &found, is_head, may_pass)) {
+        read.advance(found.length);
+        return Ok(Some(head));
+    }
     // One copy that its values share. They may live long, in the table of an HTTP/2 client's connection (RFC 7541 §2.3.2): the
     // whole buffer, of up to 128 KiB, must not live with them.
     let head = Bytes::copy_from_slice(&read[..found.length]);
     read.advance(found.length);
     let Start { code, reason, is_http10 } = &found.start;
     let status = StatusCode::from_u16(*code).map_err(|_| BadMessage("its status is no number from 100 to 999"))?;
-    let reason = head.slice(reason.clone());
-    let is_usual = reason.is_empty() || status.canonical_reason().is_some_and(|usual| usual.as_bytes() == &*reason);
+    let reason = unusual(status, &head[reason.clone()]);
     let (mut headers, said) = found.fields(&head, SET_BY_US)?;
     let framing = framing_of(status, *is_http10, said, &mut headers, is_head)?;
     let is_kept = said.is_kept(*is_http10, &headers) && framing != Framing::UntilClosed;
-    Ok(Some(AnswerHead { status, reason: (!is_usual).then_some(reason), headers, framing, is_kept }))
+    Ok(Some(AnswerHead { status, reason, headers, verbatim: None, framing, is_kept }))
+}
+
+/// A head none of whose fields has to be seen; what is not so plain is read the other way.
+fn as_it_came(read: &[u8], found: &Found<Start>, is_head: bool, may_pass: MayPass) -> Option<AnswerHead> {
+    let Start { code, reason, is_http10 } = &found.start;
+    let status = StatusCode::from_u16(*code).ok()?;
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        return None;
+    }
+    let (verbatim, noted) = Verbatim::of(read, found, may_pass)?;
+    let framing = match noted {
+        _ if is_head || status == StatusCode::NOT_MODIFIED => Framing::Nothing,
+        Noted { is_chunked: true, .. } if *is_http10 => return None,
+        Noted { is_chunked: true, .. } => Framing::Chunked,
+        Noted { length: Some(length), .. } => Framing::Length(length),
+        Noted { length: None, .. } => Framing::UntilClosed,
+    };
+    let is_kept = (!is_http10 || noted.is_kept_alive) && framing != Framing::UntilClosed;
+    let reason = unusual(status, &read[reason.clone()]);
+    Some(AnswerHead { status, reason, headers: HeaderMap::new(), verbatim: Some(verbatim), framing, is_kept })
+}
+
+/// The words behind a status, where they are not the usual ones.
+fn unusual(status: StatusCode, reason: &[u8]) -> Option<Bytes> {
+    let is_usual = reason.is_empty() || status.canonical_reason().is_some_and(|usual| usual.as_bytes() == reason);
+    (!is_usual).then(|| Bytes::copy_from_slice(reason))
 }
 
 /// What the first line says.

@@ -38,10 +38,10 @@ pub(super) struct Found<S> {
 }
 
 /// A field's line, without its end.
-struct Line {
-    start: usize,
-    colon: usize,
-    end: usize,
+pub(super) struct Line {
+    pub(super) start: usize,
+    pub(super) colon: usize,
+    pub(super) end: usize,
 }
 
 /// Why there is no head.
@@ -124,6 +124,11 @@ pub(super) struct Said {
 }
 
 impl<S> Found<S> {
+    /// The lines of its fields.
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.fields
+    }
+
     /// Takes its fields, in order, from the copy of it, and leaves room for so many more.
     pub(super) fn fields(&self, head: &Bytes, room: usize) -> Result<(HeaderMap, Said), BadMessage> {
         let (mut headers, mut said) = (HeaderMap::with_capacity(self.fields.len() + room), Said::default());
@@ -174,7 +179,7 @@ impl Said {
 }
 
 /// Where a value stands, without the white space around it (RFC 9112 §5.1).
-fn trimmed(head: &[u8], mut start: usize, mut end: usize) -> Range<usize> {
+pub(super) fn trimmed(head: &[u8], mut start: usize, mut end: usize) -> Range<usize> {
     let is_white = |byte: u8| matches!(byte, b' ' | b'\t');
     while start < end && is_white(head[start]) {
         start += 1;

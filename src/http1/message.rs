@@ -43,14 +43,14 @@ pub struct Message<B> {
     before: Vec<u8>,
     written: usize,
     /// What is in hand of the body, and what stands behind it.
-    pieces: VecDeque<Bytes>,
+    pieces: Pieces,
     has_to_flush: bool,
 }
 
 impl<B: Payload> Message<B> {
     /// A head, and the body behind it if there is one.
     pub fn new(head: Vec<u8>, coding: Coding, body: Option<B>) -> Message<B> {
-        Message { body, coding, before: head, written: 0, pieces: VecDeque::new(), has_to_flush: false }
+        Message { body, coding, before: head, written: 0, pieces: Pieces::default(), has_to_flush: false }
     }
 
     /// Writes as much as can be.
@@ -95,15 +95,7 @@ impl<B: Payload> Message<B> {
         let here = count.min(self.before.len() - self.written);
         self.written += here;
         count -= here;
-        while let Some(piece) = self.pieces.front_mut() {
-            let here = count.min(piece.len());
-            piece.advance(here);
-            count -= here;
-            if !piece.is_empty() {
-                break;
-            }
-            self.pieces.pop_front();
-        }
+        self.pieces.advance(count);
         if self.written == self.before.len() {
             self.before.clear();
             self.written = 0;
@@ -129,7 +121,7 @@ impl<B: Payload> Message<B> {
                         Ok(data) => {
                             taken += data.len();
                             // An empty piece is nothing to write: in chunks it would be the end.
-                            self.pieces.extend(Some(data).filter(|data| !data.is_empty()));
+                            self.pieces.push(data);
                         }
                         Err(frame) => trailers = frame.into_trailers().ok(),
                     }
@@ -146,7 +138,7 @@ impl<B: Payload> Message<B> {
             Coding::Chunked(_) if taken > 0 => {
                 // To a vector it cannot fail.
                 let _ = write!(self.before, "{taken:x}\r\n");
-                self.pieces.push_back(Bytes::from_static(b"\r\n"));
+                self.pieces.push(Bytes::from_static(b"\r\n"));
             }
             Coding::Chunked(_) | Coding::UntilClosed => {}
         }
@@ -169,12 +161,58 @@ impl<B: Payload> Message<B> {
                     }
                 }
                 last.extend_from_slice(b"\r\n");
-                self.pieces.push_back(last.into());
+                self.pieces.push(last.into());
             }
         }
         // Once is enough.
         self.coding = Coding::Nothing;
         Ok(())
+    }
+}
+
+/// What is in hand. Mostly there is one piece, for which nothing is asked of the allocator.
+#[derive(Default)]
+struct Pieces {
+    /// None of them, if it is empty.
+    first: Bytes,
+    others: VecDeque<Bytes>,
+}
+
+impl Pieces {
+    fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(!self.first.is_empty()) + self.others.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        Some(&self.first).filter(|first| !first.is_empty()).into_iter().chain(&self.others)
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        if self.first.is_empty() {
+            self.first = piece;
+        } else {
+            self.others.push_back(piece);
+        }
+    }
+
+    /// So many bytes of them were written.
+    fn advance(&mut self, mut count: usize) {
+        while !self.first.is_empty() {
+            let here = count.min(self.first.len());
+            self.first.advance(here);
+            count -= here;
+            if !self.first.is_empty() {
+                break;
+            }
+            self.first = self.others.pop_front().unwrap_or_default();
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod chunks;
 mod lines;
 mod message;
 mod request;
+mod verbatim;
 mod written;
 
 pub use answer::{AnswerHead, MOST_ANSWER_FIELDS, MOST_ANSWER_HEAD, read_answer};
@@ -14,4 +15,5 @@ pub use chunks::{Chunks, Step};
 pub use lines::{BadMessage, Framing, has_end};
 pub use message::{Fault, Message, Payload};
 pub use request::{BadRequest, Bounds, RequestHead, read_request};
+pub use verbatim::{MayPass, Verbatim};
 pub use written::{Coding, ToClient, write_answer, write_request};

@@ -10,7 +10,7 @@ use http::{Method, Uri, Version};
 use super::lines::{BadMessage, FirstLine, Found, Framing, NoHead, Said, digits, find};
 
 /// The longest target that is read: as much as the type of a URI holds.
-const LONGEST_TARGET: usize = u16::MAX as usize - 1;
+const LONGEST_TARGET: usize = 65_534;
 
 /// Fields that are set on a request on its way, for which there is room from the beginning.
 const SET_BY_US: usize = 6;

@@ -2,13 +2,13 @@
 //! other.
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 
 use super::lines::{BadMessage, digits};
+use super::verbatim::Verbatim;
 
 /// How the body of a message is told from what follows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,7 +23,7 @@ pub enum Coding {
     UntilClosed,
 }
 
-/// Writes the head of a request. `size`: the bytes of its body, where they are known; 0 if there is none.
+/// Writes the head of a request. `more`: lines that stand behind its fields. `size`: the bytes of its body, where they are known; 0 if there is none.
 ///
 /// # Errors
 /// Its fields say of its length what cannot be.
@@ -31,25 +31,26 @@ pub fn write_request(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
+    more: &[u8],
     size: Option<u64>,
-    out: &mut Vec<u8>,
-) -> Result<Coding, BadMessage> {
+) -> Result<(Vec<u8>, Coding), BadMessage> {
     let coding = coding_of(headers, size)?;
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    out.reserve(64 + target.len() + headers.len() * 40);
+    let mut out = Vec::with_capacity(96 + target.len() + more.len() + headers.len() * 40);
     for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    let seen = write_fields(headers, out);
+    let seen = write_fields(headers, &mut out);
+    out.extend_from_slice(more);
     match &coding {
-        Coding::Length(length) => write_length(*length, out),
+        Coding::Length(length) => write_length(*length, &mut out),
         // What has a meaning without a body is said to have none (RFC 9110 §8.6).
-        Coding::Nothing if seen.length => write_length(0, out),
+        Coding::Nothing if seen.length => write_length(0, &mut out),
         Coding::Nothing | Coding::UntilClosed => {}
         Coding::Chunked(_) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     out.extend_from_slice(b"\r\n");
-    Ok(coding)
+    Ok((out, coding))
 }
 
 /// What is known of a client that is answered.
@@ -65,18 +66,19 @@ pub struct ToClient {
     pub is_kept: bool,
 }
 
-/// Writes the head of an answer, and says whether the connection goes on behind it. `size` as for a request.
+/// Writes the head of an answer, and says whether the connection goes on behind it. `verbatim`: fields that stand before the
+/// others. `size` as for a request.
 ///
 /// # Errors
 /// Its fields say of its length what cannot be.
 pub fn write_answer(
     status: StatusCode,
     reason: Option<&[u8]>,
+    verbatim: Option<&Verbatim>,
     headers: &HeaderMap,
     size: Option<u64>,
     to: ToClient,
-    out: &mut Vec<u8>,
-) -> Result<(Coding, bool), BadMessage> {
+) -> Result<(Vec<u8>, Coding, bool), BadMessage> {
     let has_none = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut coding = if has_none || to.is_head { Coding::Nothing } else { coding_of(headers, size)? };
     match &mut coding {
@@ -84,21 +86,26 @@ pub fn write_answer(
         Coding::Chunked(named) if !to.takes_trailers => named.clear(),
         _ => {}
     }
-    out.reserve(128 + headers.len() * 40);
+    let mut out = Vec::with_capacity(192 + verbatim.map_or(0, |verbatim| verbatim.text.len()) + headers.len() * 40);
     out.extend_from_slice(if to.is_http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     let reason = reason.or(status.canonical_reason().map(str::as_bytes)).unwrap_or(b"<none>");
     for part in [status.as_str().as_bytes(), b" ", reason, b"\r\n"] {
         out.extend_from_slice(part);
     }
-    let seen = write_fields(headers, out);
+    out.extend_from_slice(verbatim.map_or(&[], |verbatim| &verbatim.text));
+    let mut seen = write_fields(headers, &mut out);
+    if let Some(Verbatim { has_length, has_date, .. }) = verbatim {
+        (seen.length, seen.date) = (*has_length, seen.date || *has_date);
+    }
     match &coding {
-        Coding::Length(length) => write_length(*length, out),
+        Coding::Length(_) | Coding::Nothing if verbatim.is_some() && seen.length => {}
+        Coding::Length(length) => write_length(*length, &mut out),
         Coding::Chunked(_) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         // The length that there would have been (RFC 9110 §8.6).
         Coding::Nothing if to.is_head || status == StatusCode::NOT_MODIFIED => {
-            headers.get(header::CONTENT_LENGTH).inspect(|length| write_field("content-length", length, out));
+            headers.get(header::CONTENT_LENGTH).inspect(|length| write_field("content-length", length, &mut out));
         }
-        Coding::Nothing if !has_none => write_length(0, out),
+        Coding::Nothing if !has_none => write_length(0, &mut out),
         Coding::Nothing | Coding::UntilClosed => {}
     }
     let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -111,10 +118,10 @@ pub fn write_answer(
         _ => {}
     }
     if !seen.date {
-        write_date(out);
+        write_date(&mut out);
     }
     out.extend_from_slice(b"\r\n");
-    Ok((coding, is_kept))
+    Ok((out, coding, is_kept))
 }
 
 /// Which of the fields that are looked at on the way were there.
@@ -147,8 +154,16 @@ fn write_field(name: &str, value: &HeaderValue, out: &mut Vec<u8>) {
 }
 
 fn write_length(length: u64, out: &mut Vec<u8>) {
-    // To a vector it cannot fail.
-    let _ = write!(out, "content-length: {length}\r\n");
+    const DIGITS: usize = 20;
+    let (mut text, mut at, mut left) = ([b'0'; DIGITS], DIGITS, length);
+    while left > 0 || at == DIGITS {
+        at -= 1;
+        text[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    for part in [b"content-length: ", &text[at..], b"\r\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 thread_local! {

@@ -14,6 +14,7 @@ use super::expect::Gate;
 use super::headers::clean_trailers;
 use super::line::Broken;
 use super::replay::{Kept, KeptBody};
+use crate::http1::Verbatim;
 use crate::model::Refusal;
 use crate::upstream::{AnswerBody, AnswerError, Sender};
 
@@ -211,6 +212,14 @@ impl ResponseBody {
         waits_for_reader(exchange);
         body.finish_if_ended();
         body
+    }
+
+    /// The fields of its head that go on as they came, where there are any.
+    pub fn take_verbatim(&mut self) -> Option<Verbatim> {
+        match &mut self.kind {
+            Kind::Own(_) => None,
+            Kind::Upstream(inner, _) => inner.take_verbatim(),
+        }
     }
 
     /// Whether it outruns its request: the client's HTTP/2 stream is still open on its side.

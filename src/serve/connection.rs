@@ -19,6 +19,7 @@ use super::body::ResponseBody;
 use super::client_io::{Activity, ClientIo, Phase};
 use super::core::{Core, SECOND, TICK};
 use super::counting::Held;
+use super::headers::{Forwarding, Outgoing};
 use crate::cert::Certificate;
 use crate::config::LimitsSpec;
 use crate::model::{Announced, Client};
@@ -59,6 +60,7 @@ pub struct Connection {
     certificate: OnceCell<Arc<Certificate>>,
     streams: Cell<u32>,
     peer_value: OnceCell<Option<HeaderValue>>,
+    forwarding: RefCell<Option<Forwarding>>,
     closing_since: Cell<Option<u32>>,
     is_h2: Cell<bool>,
     is_retiring: Cell<bool>,
@@ -96,6 +98,7 @@ impl Connection {
             certificate: OnceCell::new(),
             streams: Cell::new(0),
             peer_value: OnceCell::new(),
+            forwarding: RefCell::default(),
             closing_since: Cell::new(None),
             is_h2: Cell::new(false),
             is_retiring: Cell::new(false),
@@ -167,6 +170,13 @@ impl Connection {
             return self.peer_value.get_or_init(|| write(address)).clone();
         }
         write(address)
+    }
+
+    /// What is said of the client, as the lines of a head; written once for as long as it stays the same.
+    pub fn forwarding(&self, outgoing: &Outgoing<'_>) -> Rc<[u8]> {
+        let mut known = self.forwarding.borrow_mut();
+        let text = known.as_ref().and_then(|known| known.text_for(outgoing));
+        text.or_else(|| known.insert(Forwarding::new(outgoing)).text_for(outgoing)).unwrap_or_default()
     }
 
     /// Asks it to end: GOAWAY or `Connection: close`, then closed once nothing is in flight.

@@ -2,6 +2,7 @@
 //! so, and the answer streamed back.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -26,12 +27,13 @@ use super::headers::{self, Outgoing};
 use super::repeat::{can_repeat, copy_for, with_body};
 use super::respond::{self, Audience};
 use super::search::{Found, Search};
-use super::seen::Seen;
+use super::seen::{Seen, may_pass};
 use super::tunnel::{self, Far, Near};
 use super::websocket::Asked;
+use crate::http1::MayPass;
 use crate::model::Refusal;
 use crate::snapshot::{Rewrite, Route};
-use crate::upstream::{AnswerBody, AnswerError, Lost, Protocol, Sender, Target};
+use crate::upstream::{AnswerBody, AnswerError, Lost, Protocol, Sender, Target, Terms};
 
 /// The body of an upstream's answer.
 type Answered = AnswerBody<RequestBody>;
@@ -53,6 +55,8 @@ pub struct Journey {
     pub audience: Audience,
     /// The client's side of a WebSocket, if it asks for one.
     pub upgrade: Option<Box<Asked>>,
+    /// What is said of the client, where it does not stand among the fields.
+    pub forwarding: OnceCell<Rc<[u8]>>,
 }
 
 /// Makes the request to send of the request that came, in place: nothing waits here. `seen`: in its head.
@@ -64,7 +68,7 @@ pub fn prepare(
     host: HeaderValue,
     rewrite: Option<Rewrite<'_>>,
 ) -> Result<Box<Request<RequestBody>>, Refused> {
-    let Journey { exchange, route, target, believed, audience: _, upgrade } = journey;
+    let Journey { exchange, route, target, believed, audience: _, upgrade, forwarding: _ } = journey;
     exchange.leads_to(target);
     if seen.has(Seen::VIA) {
         check_loop(exchange, &parts)?;
@@ -96,7 +100,13 @@ pub fn prepare(
         is_chunked: !matches!(body, RequestBody::Empty) && !seen.has(Seen::LENGTH),
         version: parts.version,
     };
-    headers::to_upstream(&mut parts.headers, seen, outgoing, &route.request_edits);
+    // Where only HTTP/1.1 is spoken and nothing edited, what is said of the client needs no place among the fields.
+    if !may_be_http2 && seen.has(Seen::HOST) && route.request_edits.is_empty() {
+        headers::clean(&mut parts.headers, seen, &outgoing);
+        let _ = journey.forwarding.set(exchange.connection.forwarding(&outgoing));
+    } else {
+        headers::to_upstream(&mut parts.headers, seen, outgoing, &route.request_edits);
+    }
     let mut request = Box::new(Request::new(body));
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
@@ -173,12 +183,20 @@ async fn send(
     let Journey { exchange, route, target, .. } = journey;
     let kept = request.body().kept();
     let is_websocket = journey.upgrade.is_some();
+    // To a client of HTTP/1 an answer goes as it came, where nothing of it is to be changed.
+    let is_unseen = exchange.is_http1() && !is_websocket && route.response_edits.is_empty();
+    let may_pass = is_unseen.then_some(may_pass as MayPass);
     let mut search = Search::new(exchange, target, journey.believed.client, is_websocket);
     let (mut is_pool_tried, mut repeats, mut is_lost) = (false, 0, false);
     loop {
         let Found { sender, is_reused } = search.next(is_pool_tried).await?;
         let (lane, is_tls) = search.lane().map_or((0, false), |lane| (lane.id, lane.tls.is_some()));
         take_form(&mut request, sender.protocol(), is_tls)?;
+        let mut forwarding = journey.forwarding.get().cloned();
+        if let Some(text) = forwarding.take_if(|_| sender.protocol() == Protocol::Http2) {
+            // It waited, and its upstream speaks something else by now.
+            headers::set_forwarding(request.headers_mut(), &text);
+        }
         if let Some(asked) = &journey.upgrade {
             asked.take_form(&mut request, sender.protocol());
         }
@@ -186,7 +204,8 @@ async fn send(
         let has_elsewhere = search.has_others() || (search.may_wait() && !is_lost);
         let may_be = is_reused || has_elsewhere;
         let copy = copy_for(&request, &sender);
-        let sent = pin!(sender.try_send(request, exchange.wish.get().map(Wish::ear)));
+        let terms = Terms { told: exchange.wish.get().map(Wish::ear), may_pass, forwarding };
+        let sent = pin!(sender.try_send(request, terms));
         let Some(outcome) = within_idle(exchange, route.idle, sent).await else {
             sender.retire();
             return Err(silent(route, &search));

@@ -1,6 +1,8 @@
 //! Header fields between two connections: what concerns one connection only stays behind (RFC 9110 §7.6.1), what says who
 //! asked is ours to say.
 
+use std::rc::Rc;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
@@ -34,35 +36,13 @@ pub struct Outgoing<'a> {
 
 /// Turns a client's request fields into those for the upstream, in place. `seen`: in them.
 pub fn to_upstream(headers: &mut HeaderMap, seen: Seen, outgoing: Outgoing<'_>, edits: &Edits) {
-    let Outgoing { host, client, is_https, via, is_websocket, is_expected, is_chunked, version } = outgoing;
-    let wants_trailers = seen.has(Seen::TE) && headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
-    if seen.has(Seen::CONNECTION) {
-        remove_nominated(headers);
-    }
-    if seen.has(Seen::HOP_BY_HOP.or(Seen::EXPECT).or(Seen::FORWARDING)) {
-        remove_all(headers, |name| is_hop_by_hop(name) || *name == header::EXPECT || is_forwarding(name.as_str()));
-    }
-    if is_expected {
-        headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
-    }
-    if version == Version::HTTP_2 {
-        join_cookies(headers);
-    }
-    if is_websocket {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    } else if wants_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
-    if is_chunked {
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
+    clean(headers, seen, &outgoing);
+    let Outgoing { host, client, is_https, via, .. } = outgoing;
     if let Some(value) = client {
         headers.insert(X_REAL_IP, value.clone());
         headers.insert(X_FORWARDED_FOR, value);
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if is_https { "https" } else { "http" }));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(is_https)));
     if seen.has(Seen::HOST) {
         headers.insert(X_FORWARDED_HOST, host);
     } else {
@@ -73,6 +53,98 @@ pub fn to_upstream(headers: &mut HeaderMap, seen: Seen, outgoing: Outgoing<'_>, 
         headers.append(header::VIA, via.clone());
     }
     apply(headers, edits);
+}
+
+/// The same, but for what is said of the client: that stands in a text of its own ([`Forwarding`]).
+pub fn clean(headers: &mut HeaderMap, seen: Seen, outgoing: &Outgoing<'_>) {
+    let wants_trailers = seen.has(Seen::TE) && headers.get(header::TE).is_some_and(|te| lists(te, "trailers"));
+    if seen.has(Seen::CONNECTION) {
+        remove_nominated(headers);
+    }
+    if seen.has(Seen::HOP_BY_HOP.or(Seen::EXPECT).or(Seen::FORWARDING)) {
+        remove_all(headers, |name| is_hop_by_hop(name) || *name == header::EXPECT || is_forwarding(name.as_str()));
+    }
+    if outgoing.is_expected {
+        headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+    }
+    if outgoing.version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    if outgoing.is_websocket {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    } else if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    if outgoing.is_chunked {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+fn scheme(is_https: bool) -> &'static str {
+    if is_https { "https" } else { "http" }
+}
+
+/// What is said of a client in every request of its connection, written once for all of them.
+pub struct Forwarding {
+    host: HeaderValue,
+    client: Option<HeaderValue>,
+    is_https: bool,
+    via: Option<HeaderValue>,
+    text: Rc<[u8]>,
+}
+
+impl Forwarding {
+    /// As these fields say it.
+    pub fn new(outgoing: &Outgoing<'_>) -> Forwarding {
+        let Outgoing { host, client, is_https, via, .. } = outgoing;
+        let mut text = Vec::with_capacity(192);
+        let mut say = |name: &HeaderName, value: &[u8]| {
+            for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+                text.extend_from_slice(part);
+            }
+        };
+        if let Some(client) = client {
+            say(&X_REAL_IP, client.as_bytes());
+            say(&X_FORWARDED_FOR, client.as_bytes());
+        }
+        say(&X_FORWARDED_PROTO, scheme(*is_https).as_bytes());
+        say(&X_FORWARDED_HOST, host.as_bytes());
+        if let Some(via) = via {
+            say(&header::VIA, via.as_bytes());
+        }
+        let (host, client, via) = (host.clone(), client.clone(), via.cloned());
+        Forwarding { host, client, is_https: *is_https, via, text: text.into() }
+    }
+
+    /// The text, with the end of each line, if it says that.
+    pub fn text_for(&self, outgoing: &Outgoing<'_>) -> Option<Rc<[u8]>> {
+        let Forwarding { host, client, is_https, via, text } = self;
+        let is_it = *host == outgoing.host
+            && *client == outgoing.client
+            && *is_https == outgoing.is_https
+            && via.as_ref() == outgoing.via;
+        is_it.then(|| Rc::clone(text))
+    }
+}
+
+/// Sets the fields of such a text.
+pub fn set_forwarding(headers: &mut HeaderMap, text: &[u8]) {
+    for line in text.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(line[colon + 1..].trim_ascii()))
+        {
+            // Via, of which there may be one already, is a list.
+            if name == header::VIA {
+                headers.append(name, value)
+            } else {
+                headers.insert(name, value).is_some()
+            };
+        }
+    }
 }
 
 /// Turns an upstream's answer fields into those for the client, in place. `seen`: in them.

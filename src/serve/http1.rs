@@ -45,7 +45,7 @@ pub async fn serve(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo) {
     let line = Open(Line::new(io, &connection.limits));
     loop {
         let after = match poll_fn(|cx| line.borrow_mut().poll_next(cx, connection)).await {
-            Next::Request(head) => exchange(core, connection, &line.0, *head).await,
+            Next::Request(head) => exchange(core, connection, &line.0, head).await,
             Next::Bad(bad) => refuse(core, connection, &line.0, bad).await,
             Next::Over => After::Last,
             Next::Broken => After::Broken,
@@ -105,15 +105,18 @@ async fn exchange(core: &Rc<Core>, connection: &Rc<Connection>, line: &Rc<RefCel
     });
     let Some(answer) = answered.await else { return After::Broken };
     drop(answering);
-    let (parts, body) = answer.into_parts();
-    let mut text = Vec::new();
+    let (parts, mut body) = answer.into_parts();
+    let verbatim = body.take_verbatim();
+    let before = line.borrow_mut().begin_answer();
     // Whoever was not asked for its body may send it or not; nobody could tell it from the next request.
-    to.is_kept &= !connection.is_closing() && line.borrow_mut().begin_answer(&mut text);
+    to.is_kept &= before.is_some() && !connection.is_closing();
     let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
     let size = if body.is_end_stream() { Some(0) } else { body.size_hint().exact().filter(|size| *size > 0) };
-    let Ok((coding, is_kept)) = write_answer(parts.status, reason, &parts.headers, size, to, &mut text) else {
-        return After::Broken;
-    };
+    let written = write_answer(parts.status, reason, verbatim.as_ref(), &parts.headers, size, to);
+    let Ok((mut text, coding, is_kept)) = written else { return After::Broken };
+    if let Some(before) = before.filter(|before| !before.is_empty()) {
+        text.splice(..0, before.iter().copied());
+    }
     let body = (coding != Coding::Nothing).then_some(body);
     let mut message = Message::new(text, coding, body);
     let written = poll_fn(|cx| match message.poll(cx, &mut Out(line)) {

@@ -44,9 +44,10 @@ pub enum Broken {
 }
 
 /// What comes next on a connection.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub enum Next {
     /// A request.
-    Request(Box<RequestHead>),
+    Request(RequestHead),
     /// Something that is none.
     Bad(BadRequest),
     /// Nothing.
@@ -140,7 +141,7 @@ impl Line {
                 match read_request(&mut self.read, self.bounds) {
                     Ok(Some(head)) => {
                         self.looked_at = 0;
-                        return Poll::Ready(Next::Request(Box::new(head)));
+                        return Poll::Ready(Next::Request(head));
                     }
                     Ok(None) => self.looked_at = self.read.len(),
                     Err(bad) => return Poll::Ready(Next::Bad(bad)),
@@ -187,15 +188,11 @@ impl Line {
         }
     }
 
-    /// Begins to answer the request at hand: from here on its client is not asked for its body. What it was told half stands
-    /// before the answer. False if it waited in vain.
-    pub fn begin_answer(&mut self, text: &mut Vec<u8>) -> bool {
+    /// Begins to answer the request at hand: from here on its client is not asked for its body. What stands before the answer,
+    /// where it was told only a part of that; `None` if it waited in vain.
+    pub fn begin_answer(&mut self) -> Option<&'static [u8]> {
         let asking = std::mem::take(&mut self.asking);
-        let was_asked = asking.len() < CONTINUE.len();
-        if was_asked {
-            text.extend_from_slice(asking);
-        }
-        was_asked
+        (asking.len() < CONTINUE.len()).then_some(asking)
     }
 
     /// While a request is answered: whether its client is gone. One that has only closed its side is not.
@@ -203,6 +200,8 @@ impl Line {
         if self.is_ended || !self.read.is_empty() || !matches!(self.body, Rest::Nothing) {
             return Poll::Pending;
         }
+        // The kernel has mostly nothing to tell: that is known for less than a read.
+        ready!(self.io.as_ref().map_or(Poll::Ready(Ok(())), |io| io.poll_readable(cx))).ok();
         match ready!(self.poll_read(cx)) {
             Ok(0) => {
                 self.is_ended = true;

@@ -1,6 +1,7 @@
 //! The life of a request: examine, believe, decide, act, answer. The order is the program; nothing configures it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -105,6 +106,7 @@ fn decided(
                 believed,
                 audience,
                 upgrade,
+                forwarding: OnceCell::new(),
             };
             let request = forward::prepare(&journey, parts, seen, body, host, rewrite).map_err(told)?;
             return Ok(Handled::Forwarded(journey, request));

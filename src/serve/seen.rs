@@ -91,6 +91,26 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     Seen::in_name(name).has(Seen::HOP_BY_HOP)
 }
 
+/// Whether a field of an upstream's answer, in whatever letters, goes on to the client as it came: it concerns no single
+/// connection, and is none of those that we set.
+pub fn may_pass(name: &[u8]) -> bool {
+    let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+    // By length first, as above.
+    match name.len() {
+        2 => !is(&header::TE),
+        5 => !is(&PROXY),
+        7 => !is(&header::UPGRADE),
+        10 => !is(&header::CONNECTION) && !is(&KEEP_ALIVE),
+        14 => !is(&HTTP2_SETTINGS),
+        16 => !is(&PROXY_CONNECTION) && !is(&X_DOORWARD_ERROR),
+        17 => !is(&header::TRANSFER_ENCODING),
+        18 => !is(&header::PROXY_AUTHENTICATE),
+        19 => !is(&header::PROXY_AUTHORIZATION),
+        25 => !is(&header::STRICT_TRANSPORT_SECURITY),
+        _ => true,
+    }
+}
+
 /// Forwarding headers say who asked; only what this door believes is said, by us. The spellings with `_` are what servers
 /// behind CGI-like interfaces cannot tell apart from the real ones.
 pub fn is_forwarding(name: &str) -> bool {
@@ -157,5 +177,31 @@ mod tests {
             assert_eq!(is_seen(name), seen, "{name}");
         }
         assert_eq!(Seen::of(&HeaderMap::new()), Seen::default());
+    }
+
+    #[test]
+    fn what_goes_on_as_it_came_is_what_nobody_takes_away_or_sets() {
+        for name in ["server", "ETag", "date", "Content-Length", "via", "X-Forwarded-For", "content-security-policy"] {
+            assert!(may_pass(name.as_bytes()), "{name}");
+        }
+        let hop = [
+            "te",
+            "proxy",
+            "upgrade",
+            "keep-alive",
+            "proxy-connection",
+            "transfer-encoding",
+            "proxy-authenticate",
+            "proxy-authorization",
+            "http2-settings",
+        ];
+        for name in hop {
+            assert!(is_hop_by_hop(&HeaderName::from_static(name)));
+        }
+        for name in hop.iter().chain(&["connection", "x-doorward-error", "strict-transport-security"]) {
+            for name in [name.to_string(), name.to_ascii_uppercase()] {
+                assert!(!may_pass(name.as_bytes()), "{name}");
+            }
+        }
     }
 }

@@ -71,6 +71,13 @@ pub struct Edits {
     pub remove: Vec<HeaderName>,
 }
 
+impl Edits {
+    /// Whether nothing is edited.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
 /// One line of `paths`.
 #[derive(Debug)]
 pub struct PathRule {

@@ -152,6 +152,10 @@ macro_rules! json {
     (text $name:literal) => {
         concat!(",\"", $name, "\":\"").as_bytes()
     };
+    // Behind a text whose quote is still open.
+    (next $name:literal) => {
+        concat!("\",\"", $name, "\":\"").as_bytes()
+    };
 }
 
 /// Appends the record as one JSON object and a line end.
@@ -170,18 +174,17 @@ pub(super) fn push_json(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, r
     } else {
         push_address(out, record.peer);
     }
-    out.push(b'"');
-    json_string(out, json!(text "door"), record.door.as_bytes(), NAME_LIMIT);
+    json_open(out, json!(next "door"), record.door.as_bytes(), NAME_LIMIT);
     if let Some(route) = record.route {
-        json_string(out, json!(text "route"), route.as_bytes(), NAME_LIMIT);
+        json_open(out, json!(next "route"), route.as_bytes(), NAME_LIMIT);
     }
-    json_string(out, json!(text "method"), record.method.as_str().as_bytes(), METHOD_LIMIT);
-    json_string(out, json!(text "host"), record.host.as_bytes(), NAME_LIMIT);
-    json_string(out, json!(text "path"), record.path.as_bytes(), PATH_LIMIT);
+    json_open(out, json!(next "method"), record.method.as_str().as_bytes(), METHOD_LIMIT);
+    json_open(out, json!(next "host"), record.host.as_bytes(), NAME_LIMIT);
+    json_open(out, json!(next "path"), record.path.as_bytes(), PATH_LIMIT);
     if let Some(query) = record.query {
-        json_string(out, json!(text "query"), query.as_bytes(), PATH_LIMIT);
+        json_open(out, json!(next "query"), query.as_bytes(), PATH_LIMIT);
     }
-    out.extend_from_slice(json!(text "version"));
+    out.extend_from_slice(json!(next "version"));
     out.extend_from_slice(version(record.version));
     out.extend_from_slice(b"\",\"tls\":");
     out.extend_from_slice(if record.tls { b"true" } else { b"false" });
@@ -276,9 +279,14 @@ pub(super) fn push_text(out: &mut Vec<u8>, clock: &mut Clock, now: SystemTime, r
 }
 
 fn json_string(out: &mut Vec<u8>, name: &[u8], value: &[u8], limit: usize) {
+    json_open(out, name, value, limit);
+    out.push(b'"');
+}
+
+/// A text without the quote behind it.
+fn json_open(out: &mut Vec<u8>, name: &[u8], value: &[u8], limit: usize) {
     out.extend_from_slice(name);
     push_escaped(out, value, limit);
-    out.push(b'"');
 }
 
 fn json_number(out: &mut Vec<u8>, name: &[u8], value: u64) {

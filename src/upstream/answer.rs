@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::http1::Reading;
 use super::multiplex::Sendable;
-use crate::http1::BadMessage;
+use crate::http1::{BadMessage, Verbatim};
 
 /// Why a request got no answer, or the answer no end.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +106,16 @@ pub enum AnswerBody<B: Sendable> {
     Http1(Reading<B>),
     /// A stream of a shared one.
     Http2(Incoming),
+}
+
+impl<B: Sendable> AnswerBody<B> {
+    /// The fields of its head that go on as they came, where that was agreed.
+    pub fn take_verbatim(&mut self) -> Option<Verbatim> {
+        match self {
+            AnswerBody::Http1(body) => body.take_verbatim(),
+            AnswerBody::Http2(_) => None,
+        }
+    }
 }
 
 impl<B: Sendable> Body for AnswerBody<B> {

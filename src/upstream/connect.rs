@@ -93,6 +93,12 @@ impl Connected {
         }
     }
 
+    /// Whether nothing has come where nothing was awaited, as far as the kernel has told; unknown under TLS. Whoever asks is woken
+    /// when something does.
+    pub fn is_silent(&self, cx: &mut Context<'_>) -> bool {
+        matches!(&self.stream, Stream::Plain(stream) if stream.poll_readable(cx).is_pending())
+    }
+
     /// The same, counted from now until it is closed.
     pub fn counted_by(self, metrics: &Arc<UpstreamMetrics>) -> Connected {
         metrics.connection_opened();

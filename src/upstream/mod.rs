@@ -19,7 +19,7 @@ mod wire;
 pub use answer::{AnswerBody, AnswerError, Lost};
 pub use connect::{Connected, Protocol, UpstreamError, connect};
 pub use hold::{Hold, HoldError, MOST_HELD};
-pub use http1::{Http1, Told};
+pub use http1::{Http1, Terms, Told};
 pub use member::{Health, Member};
 pub use multiplex::{Multiplexed, Seat, Sendable};
 pub use outbox::turn_by_turn;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::answer::{AnswerBody, AnswerError, Lost};
 use super::connect::Protocol;
-use super::http1::{Http1, Told};
+use super::http1::{Http1, Terms};
 use super::multiplex::{Multiplexed, Seat, Sendable};
 
 /// How long an idle connection is kept. Servers close theirs after 5 s (Node) to 75 s (nginx); one they closed is noticed
@@ -43,15 +43,14 @@ impl<B: Sendable> Sender<B> {
         }
     }
 
-    /// Sends a request; one of whose body nothing was taken comes back in the error. `told`: of interim answers, which only
-    /// HTTP/1.1 tells of.
+    /// Sends a request; one of whose body nothing was taken comes back in the error. `terms`: for HTTP/1.1.
     pub fn try_send(
         &self,
         request: Box<Request<B>>,
-        told: Option<Told>,
+        terms: Terms,
     ) -> impl Future<Output = Result<Response<AnswerBody<B>>, Lost<B>>> + use<B> {
         match self {
-            Sender::Http1(connection) => Either::Left(connection.send(request, told)),
+            Sender::Http1(connection) => Either::Left(connection.send(request, terms)),
             Sender::Http2(seat) => {
                 let sent = seat.sender().try_send_request(*request);
                 // Boxed: it holds the request itself, and all that is sent over HTTP/1.1 would be moved with room for it.

@@ -137,7 +137,9 @@ async fn requests_are_understood_however_they_are_cut() {
 /// A body that nobody wants ends the connection only if it is not here already.
 #[tokio::test]
 async fn a_body_that_nobody_wants_does_not_end_a_connection_that_can_go_on() {
-    let edge = Gateway::serving("[routes.shop]\ntext = \"said\"").await;
+    let shop = Upstream::echoing().await;
+    let paths = "paths.\"/*\" = { text = \"said\" }";
+    let edge = Gateway::serving(format!("[routes.shop]\nto = \"{shop}\"\n{paths}")).await;
     for client in [edge.client().at(Door::Plain), edge.client()] {
         let mut raw = client.raw("shop.home.test").await;
         for framing in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {

@@ -1,9 +1,10 @@
+use http::header::HeaderName;
 use proptest::prelude::*;
 
 use super::*;
 
 fn head(text: &str) -> Result<Option<AnswerHead>, BadMessage> {
-    read_answer(&mut BytesMut::from(text), false)
+    read_answer(&mut BytesMut::from(text), false, None)
 }
 
 fn framing(fields: &str) -> Option<Framing> {
@@ -42,7 +43,7 @@ fn answers_that_have_no_body_have_none_whatever_they_say() {
         assert_eq!(head(&text).unwrap().unwrap().framing, Framing::Nothing, "{status}");
     }
     let mut answer = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nbehind");
-    let to_head = read_answer(&mut answer, true).unwrap().unwrap();
+    let to_head = read_answer(&mut answer, true, None).unwrap().unwrap();
     assert_eq!((to_head.framing, &answer[..]), (Framing::Nothing, &b"behind"[..]));
     assert_eq!(to_head.headers["content-length"], "7");
 }
@@ -79,7 +80,7 @@ fn what_an_answer_says_does_not_hold_the_buffer_that_it_was_read_into() {
     let mut read = BytesMut::with_capacity(128 * 1024);
     read.extend_from_slice(b"HTTP/1.1 299 Why not\r\nX-A: b\r\nX-C: d\r\n\r\nbody");
     let buffer = read.as_ptr() as usize..read.as_ptr() as usize + read.capacity();
-    let head = read_answer(&mut read, false).unwrap().unwrap();
+    let head = read_answer(&mut read, false, None).unwrap().unwrap();
     let texts = head.headers.values().map(HeaderValue::as_bytes).chain(head.reason.as_deref());
     assert_eq!(texts.filter(|text| !buffer.contains(&(text.as_ptr() as usize))).count(), 3);
     assert_eq!(&read[..], b"body");
@@ -107,7 +108,7 @@ fn as_the_library_reads(text: &[u8]) -> Result<Option<(usize, String)>, httparse
 
 fn as_we_read(text: &[u8]) -> Result<Option<(usize, String)>, BadMessage> {
     let mut read = BytesMut::from(text);
-    let Some(head) = read_answer(&mut read, true)? else { return Ok(None) };
+    let Some(head) = read_answer(&mut read, true, None)? else { return Ok(None) };
     let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes().to_vec()));
     let status = Some(head.status.as_u16());
     Ok(Some((text.len() - read.len(), format!("{status:?} {:?}", fields.collect::<Vec<_>>()))))
@@ -135,4 +136,71 @@ proptest! {
             other => prop_assert!(false, "{:?} {:?}", text, other),
         }
     }
+}
+
+/// The same head as it goes on as it came, and as it is taken apart: what is known of it, and its fields.
+fn in_both_ways(text: &[u8], is_head: bool) -> [Result<Option<(String, Vec<(String, Vec<u8>)>)>, BadMessage>; 2] {
+    [None, Some((|_| true) as MayPass)].map(|may_pass| {
+        let mut read = BytesMut::from(text);
+        let Some(head) = read_answer(&mut read, is_head, may_pass)? else { return Ok(None) };
+        let AnswerHead { status, reason, headers, verbatim, framing, is_kept } = head;
+        let known = format!("{status} {reason:?} {framing:?} {is_kept} {:?}", read.len());
+        let field = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
+        let mut fields: Vec<_> = headers.iter().map(field).collect();
+        if let Some(Verbatim { text, has_length, has_date }) = verbatim {
+            assert!(fields.is_empty());
+            let text = [&text[..], b"\r\n"].concat();
+            let mut places = [httparse::EMPTY_HEADER; 64];
+            let (length, theirs) = httparse::parse_headers(&text, &mut places).unwrap().unwrap();
+            assert_eq!(length, text.len());
+            fields = theirs.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
+            assert_eq!(has_length, fields.iter().any(|(name, _)| name == "content-length"));
+            assert_eq!(has_date, fields.iter().any(|(name, _)| name == "date"));
+        }
+        // Whoever writes the answer says how it is framed.
+        fields.retain(|(name, _)| name != "transfer-encoding");
+        fields.sort();
+        Ok(Some((known, fields)))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn what_goes_on_as_it_came_is_what_it_would_be_taken_apart(
+        start in "HTTP/1[.][01] (200|304|404|204|299)( [ -~\t\x00]{0,3})?\r\n",
+        lines in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "Server: a\r\n", "X-A:b\r\n", "x-a: \t c \t\r\n", "X-Empty:\r\n", "Date: now\r\n", "ETag: \"\u{e9}\"\r\n",
+                "Content-Length: 5\r\n", "content-length: x\r\n", "Content-Length: 5, 5\r\n", "Connection: keep-alive\r\n",
+                "Connection: close\r\n", "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: gzip\r\n", "Trailer: x\r\n",
+                "Bare: lf\n", "Bad : name\r\n", " folded\r\n", ": none\r\n", "no colon\r\n", "Re: t\rurn\r\n", "Nul: \0\r\n",
+                "Del: \x7f\r\n", "Tab: \t\t\r\n", "Two: a\r\r\n",
+            ]),
+            0..6,
+        ),
+        end in "\r?\n[ -~]{0,3}",
+        is_head: bool,
+    ) {
+        let text = format!("{start}{}{end}", lines.concat());
+        let [apart, as_it_came] = in_both_ways(text.as_bytes(), is_head);
+        prop_assert_eq!(apart, as_it_came, "{:?}", text);
+    }
+}
+
+#[test]
+fn an_ordinary_answer_goes_on_as_it_came_but_for_what_concerns_its_connection() {
+    let text = "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: now\r\nContent-Length: 5\r\nConnection: keep-alive\r\nETag: \"x\"\r\n\r\n";
+    let read = |text: &str, may_pass| read_answer(&mut BytesMut::from(text), false, Some(may_pass)).unwrap().unwrap();
+    let head = read(text, |_| true);
+    let expected = "Server: nginx\r\nDate: now\r\nContent-Length: 5\r\nETag: \"x\"\r\n";
+    let verbatim = Verbatim { text: expected.into(), has_length: true, has_date: true };
+    assert_eq!((head.verbatim, head.framing, head.is_kept), (Some(verbatim), Framing::Length(5), true));
+    let head = read(&text.replace("Content-Length: 5", "Transfer-Encoding: chunked"), |_| true);
+    let verbatim =
+        Verbatim { text: "Server: nginx\r\nDate: now\r\nETag: \"x\"\r\n".into(), has_length: false, has_date: true };
+    assert_eq!((head.verbatim, head.framing, head.is_kept), (Some(verbatim), Framing::Chunked, true));
+    let head = read(text, |name| name != b"ETag");
+    assert!(head.verbatim.is_none() && head.headers.len() == 4, "who has to be seen is");
 }

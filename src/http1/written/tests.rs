@@ -5,8 +5,7 @@ fn written(fields: &[(&str, &str)], size: Option<u64>) -> (String, Coding) {
     for (name, value) in fields {
         headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
     }
-    let mut out = Vec::new();
-    let coding = write_request(&Method::POST, &Uri::from_static("/a?b"), &headers, size, &mut out).unwrap();
+    let (out, coding) = write_request(&Method::POST, &Uri::from_static("/a?b"), &headers, b"", size).unwrap();
     (String::from_utf8(out).unwrap(), coding)
 }
 
@@ -42,9 +41,8 @@ fn answered(status: u16, fields: &[(&str, &str)], size: Option<u64>, to: ToClien
         headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
     }
     headers.append("date", HeaderValue::from_static("now"));
-    let mut out = Vec::new();
     let status = StatusCode::from_u16(status).unwrap();
-    let (coding, is_kept) = write_answer(status, None, &headers, size, to, &mut out).unwrap();
+    let (out, coding, is_kept) = write_answer(status, None, None, &headers, size, to).unwrap();
     (String::from_utf8(out).unwrap().replace("date: now\r\n", ""), coding, is_kept)
 }
 
@@ -98,11 +96,32 @@ fn a_client_is_told_whether_its_connection_goes_on() {
 
 #[test]
 fn an_answer_says_when_it_was_made() {
-    let mut out = Vec::new();
-    write_answer(StatusCode::OK, Some(b"Fine"), &HeaderMap::new(), Some(0), USUAL, &mut out).unwrap();
+    let written = write_answer(StatusCode::OK, Some(b"Fine"), None, &HeaderMap::new(), Some(0), USUAL);
+    let (out, ..) = written.unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with("HTTP/1.1 200 Fine\r\ncontent-length: 0\r\ndate: "), "{text}");
     let date = text.lines().find_map(|line| line.strip_prefix("date: ")).unwrap();
     let age = SystemTime::now().duration_since(httpdate::parse_http_date(date).unwrap()).unwrap();
     assert!(age.as_secs() < 60, "{date}");
+}
+
+#[test]
+fn fields_that_go_on_as_they_came_stand_before_the_others_and_are_not_said_twice() {
+    let written = |text: &str, size: Option<u64>, to: ToClient| {
+        let has_length = text.contains("Length");
+        let verbatim = Verbatim { text: text.into(), has_length, has_date: true };
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ours", HeaderValue::from_static("1"));
+        let (out, ..) = write_answer(StatusCode::OK, None, Some(&verbatim), &headers, size, to).unwrap();
+        String::from_utf8(out).unwrap().replace("HTTP/1.1 200 OK\r\nDate: now\r\n", "").replace("\r\n", ";")
+    };
+    assert_eq!(written("Date: now\r\nContent-Length: 5\r\n", Some(5), USUAL), "Content-Length: 5;x-ours: 1;;");
+    assert_eq!(written("Date: now\r\nContent-Length: 0\r\n", Some(0), USUAL), "Content-Length: 0;x-ours: 1;;");
+    assert_eq!(written("Date: now\r\n", None, USUAL), "x-ours: 1;transfer-encoding: chunked;;");
+    assert_eq!(written("Date: now\r\n", Some(0), USUAL), "x-ours: 1;content-length: 0;;");
+    let to_head = ToClient { is_head: true, ..USUAL };
+    assert_eq!(written("Date: now\r\nContent-Length: 5\r\n", Some(0), to_head), "Content-Length: 5;x-ours: 1;;");
+    let last = ToClient { is_kept: false, ..USUAL };
+    let said = written("Date: now\r\nContent-Length: 5\r\n", Some(5), last);
+    assert_eq!(said, "Content-Length: 5;x-ours: 1;connection: close;;");
 }

@@ -24,8 +24,8 @@ use super::answer::{AnswerBody, AnswerError, Lost};
 use super::connect::Connected;
 use super::multiplex::Sendable;
 use crate::http1::{
-    AnswerHead, BadMessage, Chunks, Fault, Framing, MOST_ANSWER_HEAD, Message, Step, has_end, read_answer,
-    write_request,
+    AnswerHead, BadMessage, Chunks, Fault, Framing, MOST_ANSWER_HEAD, MayPass, Message, Step, Verbatim, has_end,
+    read_answer, write_request,
 };
 
 /// Bytes of the buffer that an answer is read into at first; it grows as long as reads fill it.
@@ -36,6 +36,17 @@ const LARGEST_READ: usize = 128 * 1024;
 
 /// Told of every interim answer.
 pub type Told = Box<dyn Fn(StatusCode)>;
+
+/// What goes with a request over HTTP/1.1.
+#[derive(Default)]
+pub struct Terms {
+    /// Told of interim answers.
+    pub told: Option<Told>,
+    /// Which fields of the answer may go on as they came, if any may.
+    pub may_pass: Option<MayPass>,
+    /// Lines of the head that stand behind its fields.
+    pub forwarding: Option<Rc<[u8]>>,
+}
 
 /// A connection that speaks HTTP/1.1.
 pub struct Http1<B: Sendable>(Rc<RefCell<Line<B>>>);
@@ -108,14 +119,15 @@ impl<B: Sendable> Http1<B> {
         }
     }
 
-    /// Sends a request, and reads the answer's head. `told`: of interim answers.
-    pub fn send(&self, request: Box<Request<B>>, told: Option<Told>) -> Sending<B> {
+    /// Sends a request, and reads the answer's head.
+    pub fn send(&self, request: Box<Request<B>>, terms: Terms) -> Sending<B> {
+        let Terms { told, may_pass, forwarding } = terms;
         let is_head = request.method() == Method::HEAD;
-        let (spare, ended) = match self.0.borrow_mut().begin(request) {
+        let (spare, ended) = match self.0.borrow_mut().begin(request, forwarding.as_deref().unwrap_or_default()) {
             Ok(spare) => (spare, None),
             Err(lost) => (None, Some(lost)),
         };
-        Sending { line: Rc::clone(&self.0), is_head, told, spare, ended }
+        Sending { line: Rc::clone(&self.0), is_head, told, may_pass, spare, ended }
     }
 
     /// The connection itself once both sides have agreed to speak something else on it, and what was read of that already.
@@ -131,6 +143,7 @@ pub struct Sending<B: Sendable> {
     line: Rc<RefCell<Line<B>>>,
     is_head: bool,
     told: Option<Told>,
+    may_pass: Option<MayPass>,
     /// The request, if it has no body.
     spare: Option<Box<Request<B>>>,
     /// Why it ended before it began.
@@ -141,11 +154,11 @@ impl<B: Sendable> Future for Sending<B> {
     type Output = Result<Response<AnswerBody<B>>, Lost<B>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Sending { line, is_head, told, spare, ended } = self.get_mut();
+        let Sending { line, is_head, told, may_pass, spare, ended } = self.get_mut();
         if let Some(lost) = ended.take() {
             return Poll::Ready(Err(lost));
         }
-        let polled = line.borrow_mut().poll_head(cx, *is_head, told.as_ref());
+        let polled = line.borrow_mut().poll_head(cx, *is_head, told.as_ref(), *may_pass);
         Poll::Ready(match ready!(polled) {
             Ok(head) => Ok(answer(Rc::clone(line), head)),
             Err(error) => Err(Lost { error, request: spare.take(), is_unsent: false }),
@@ -155,7 +168,7 @@ impl<B: Sendable> Future for Sending<B> {
 
 /// The answer whose head this is.
 fn answer<B: Sendable>(line: Rc<RefCell<Line<B>>>, head: AnswerHead) -> Response<AnswerBody<B>> {
-    let AnswerHead { status, reason, headers, framing, is_kept } = head;
+    let AnswerHead { status, reason, headers, verbatim, framing, is_kept } = head;
     let is_over = {
         let mut open = line.borrow_mut();
         open.is_kept = is_kept && status != StatusCode::SWITCHING_PROTOCOLS;
@@ -175,7 +188,7 @@ fn answer<B: Sendable>(line: Rc<RefCell<Line<B>>>, head: AnswerHead) -> Response
             false
         }
     };
-    let body = Reading { line: (!is_over).then_some(line) };
+    let body = Reading { line: (!is_over).then_some(line), verbatim };
     let mut response = Response::new(AnswerBody::Http1(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -218,7 +231,12 @@ impl<B: Sendable> Line<B> {
         }
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
-        let looked = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)));
+        let looked = std::future::poll_fn(|cx| {
+            Poll::Ready(match self.stream.is_silent(cx) {
+                true => Poll::Pending,
+                false => Pin::new(&mut self.stream).poll_read(cx, &mut buffer),
+            })
+        });
         // Not counted against what the task may do in one turn: else a closed connection would pass for a silent one.
         let looked = pin!(tokio::task::unconstrained(looked)).poll(&mut Context::from_waker(Waker::noop()));
         match looked {
@@ -233,15 +251,15 @@ impl<B: Sendable> Line<B> {
     }
 
     /// Takes up a request; one without a body is given back, to be sent again where that is safe.
-    fn begin(&mut self, request: Box<Request<B>>) -> Result<Option<Box<Request<B>>>, Lost<B>> {
+    fn begin(&mut self, request: Box<Request<B>>, forwarding: &[u8]) -> Result<Option<Box<Request<B>>>, Lost<B>> {
         if let Err(error) = self.look() {
             return Err(Lost { error, request: Some(request), is_unsent: true });
         }
         let body = request.body();
         let size = if body.is_end_stream() { Some(0) } else { body.size_hint().exact().filter(|size| *size > 0) };
-        let mut head = Vec::new();
-        let coding = match write_request(request.method(), request.uri(), request.headers(), size, &mut head) {
-            Ok(coding) => coding,
+        let written = write_request(request.method(), request.uri(), request.headers(), forwarding, size);
+        let (head, coding) = match written {
+            Ok(written) => written,
             Err(wrong) => return Err(Lost { error: wrong.into(), request: None, is_unsent: true }),
         };
         let (body, spare) = if size == Some(0) { (None, Some(request)) } else { (Some(request.into_body()), None) };
@@ -270,6 +288,7 @@ impl<B: Sendable> Line<B> {
         cx: &mut Context<'_>,
         is_head: bool,
         told: Option<&Told>,
+        may_pass: Option<MayPass>,
     ) -> Poll<Result<AnswerHead, AnswerError>> {
         if self.poll_upload(cx).is_ready()
             && let Some(Fault::Body(error)) = self.fault.take_if(|fault| matches!(fault, Fault::Body(_)))
@@ -291,7 +310,7 @@ impl<B: Sendable> Line<B> {
             if known > 0 && self.read.len() <= MOST_ANSWER_HEAD && !has_end(&self.read[known.saturating_sub(3)..]) {
                 continue;
             }
-            while let Some(head) = read_answer(&mut self.read, is_head)? {
+            while let Some(head) = read_answer(&mut self.read, is_head, may_pass)? {
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(head));
                 }
@@ -384,9 +403,15 @@ impl<B: Sendable> Line<B> {
 /// connection may be anybody's.
 pub struct Reading<B: Sendable> {
     line: Option<Rc<RefCell<Line<B>>>>,
+    verbatim: Option<Verbatim>,
 }
 
 impl<B: Sendable> Reading<B> {
+    /// The fields of its head that go on as they came.
+    pub fn take_verbatim(&mut self) -> Option<Verbatim> {
+        self.verbatim.take()
+    }
+
     /// Whether nothing more will come.
     pub fn is_over(&self) -> bool {
         self.line.is_none()

@@ -69,7 +69,7 @@ async fn exchange(method: Method, answer: &str, hangs_up: bool) -> (Result<Vec<u
         }
     };
     let client = async {
-        let response = match near.send(request(method, nothing()), None).await {
+        let response = match near.send(request(method, nothing()), Terms::default()).await {
             Ok(response) => response,
             Err(lost) => {
                 assert!(lost.request.is_some() && !lost.is_unsent);
@@ -137,7 +137,7 @@ async fn who_closed_or_spoke_unasked_is_asked_nothing() {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), heard).await.unwrap();
-        let lost = near.send(request(Method::POST, text("body")), None).await.err().unwrap();
+        let lost = near.send(request(Method::POST, text("body")), Terms::default()).await.err().unwrap();
         assert!(lost.is_unsent);
         let body = lost.request.unwrap().into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, "body", "nothing of it was taken");
@@ -149,7 +149,7 @@ async fn an_upload_and_its_answer_flow_at_once_and_the_connection_serves_again()
     let test = async {
         let (near, mut far) = joined().await;
         let (sender, body) = pieces();
-        let (answered, head) = tokio::join!(near.send(request(Method::POST, body), None), async {
+        let (answered, head) = tokio::join!(near.send(request(Method::POST, body), Terms::default()), async {
             let head = read_to(&mut far, "\r\n\r\n").await;
             far.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await.unwrap();
             head
@@ -183,7 +183,7 @@ async fn the_last_of_an_upload_leaves_though_the_kernel_is_full_and_nobody_reads
         let (mut far, _) = listener.accept().await.unwrap();
         let near = Http1::new(Connected::plain(Wire::new(TcpStream::from_std(near).unwrap())));
         let (sender, body) = pieces();
-        let (answered, ()) = tokio::join!(near.send(request(Method::POST, body), None), async {
+        let (answered, ()) = tokio::join!(near.send(request(Method::POST, body), Terms::default()), async {
             read_to(&mut far, "\r\n\r\n").await;
             far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").await.unwrap();
         });
@@ -207,7 +207,7 @@ async fn an_answer_that_ends_before_its_upload_ends_the_connection() {
     let test = async {
         let (near, mut far) = joined().await;
         let (sender, body) = pieces();
-        let (answered, ()) = tokio::join!(near.send(request(Method::POST, body), None), async {
+        let (answered, ()) = tokio::join!(near.send(request(Method::POST, body), Terms::default()), async {
             read_to(&mut far, "\r\n\r\n").await;
             far.write_all(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
         });
@@ -226,7 +226,7 @@ async fn an_answer_that_ends_before_its_upload_ends_the_connection() {
 async fn an_answer_that_nobody_reads_on_ends_the_connection() {
     let test = async {
         let (near, mut far) = joined().await;
-        let (answered, ()) = tokio::join!(near.send(request(Method::GET, nothing()), None), async {
+        let (answered, ()) = tokio::join!(near.send(request(Method::GET, nothing()), Terms::default()), async {
             read_to(&mut far, "\r\n\r\n").await;
             far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbo").await.unwrap();
         });
@@ -246,7 +246,7 @@ async fn a_body_is_as_long_as_its_head_says_or_the_request_is_given_up() {
             request.headers_mut().insert("content-length", http::HeaderValue::from_static(said));
             sender.send(body).await.unwrap();
             drop(sender);
-            let lost = near.send(request, None).await.err().unwrap();
+            let lost = near.send(request, Terms::default()).await.err().unwrap();
             assert!(lost.error.is_own_end() && lost.request.is_none(), "{}", lost.error);
             drop(near);
             let mut written = String::new();
@@ -268,7 +268,7 @@ async fn pieces_that_are_there_are_written_at_once() {
             if is_sized {
                 request.headers_mut().insert("content-length", http::HeaderValue::from_static("11"));
             }
-            let sending = tokio::task::spawn_local(near.send(request, None));
+            let sending = tokio::task::spawn_local(near.send(request, Terms::default()));
             let mut read = [0; 200];
             let count = far.read(&mut read).await.unwrap();
             let read = std::str::from_utf8(&read[..count]).unwrap();
@@ -289,7 +289,7 @@ async fn a_body_of_many_pieces_arrives_whole() {
             let frames = stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))));
             let mut request = request(Method::POST, StreamBody::new(frames).boxed_unsync());
             request.headers_mut().insert("content-length", http::HeaderValue::from(expected.len()));
-            let sending = tokio::task::spawn_local(near.send(request, None));
+            let sending = tokio::task::spawn_local(near.send(request, Terms::default()));
             let mut read = Vec::new();
             let body = loop {
                 assert!(far.read_buf(&mut read).await.unwrap() > 0);
@@ -309,7 +309,7 @@ async fn a_body_of_many_pieces_arrives_whole() {
 async fn a_small_request_and_its_body_are_written_at_once() {
     let test = async {
         let (near, mut far) = joined().await;
-        let sending = tokio::task::spawn_local(near.send(request(Method::POST, text("a body")), None));
+        let sending = tokio::task::spawn_local(near.send(request(Method::POST, text("a body")), Terms::default()));
         let mut read = [0; 200];
         let count = far.read(&mut read).await.unwrap();
         assert!(read[..count].ends_with(b"\r\n\r\na body"));
