@@ -37,7 +37,7 @@ pub(super) struct Found<S> {
     fields: Vec<Line>,
 }
 
-/// A field's line, without its end.
+/// A field's line, without its end. What stands before its colon is a name.
 pub(super) struct Line {
     pub(super) start: usize,
     pub(super) colon: usize,
@@ -92,10 +92,34 @@ pub(super) fn find<S: FirstLine>(read: &[u8], most: usize) -> Result<Option<Foun
         if fields.len() == most {
             return Err(NoHead::TooManyFields);
         }
-        let colon = memchr::memchr(b':', &read[line.clone()]).ok_or(BadMessage("a line of its head is no field"))?;
+        let colon = name_in(&read[line.clone()])?;
         fields.push(Line { start: line.start, colon: line.start + colon, end: line.end });
     }
 }
+
+/// The length of the name that a field's line begins with (RFC 9112 §5).
+fn name_in(line: &[u8]) -> Result<usize, BadMessage> {
+    match line.iter().position(|&byte| !IS_OF_NAME[usize::from(byte)]) {
+        Some(length @ 1..) if line[length] == b':' => Ok(length),
+        Some(_) => Err(BadMessage("a field's name has characters that no name has")),
+        None => Err(BadMessage("a line of its head is no field")),
+    }
+}
+
+/// Bytes of a field's name (RFC 9110 §5.6.2).
+static IS_OF_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let is_sign = matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        );
+        table[byte as usize] = byte.is_ascii_alphanumeric() || is_sign;
+        byte += 1;
+    }
+    table
+};
 
 /// Whether a head ends somewhere in there.
 pub fn has_end(read: &[u8]) -> bool {

@@ -54,7 +54,7 @@ impl Verbatim {
     fn takes(&mut self, read: &[u8], line: &Line, may_pass: MayPass, noted: &mut Noted) -> Option<bool> {
         let name = &read[line.start..line.colon];
         let value = || &read[trimmed(read, line.colon + 1, line.end)];
-        if read[line.end] != b'\r' || name.is_empty() || !name.iter().all(|&byte| IS_OF_NAME[usize::from(byte)]) {
+        if read[line.end] != b'\r' {
             return None;
         }
         match name.len() {
@@ -116,18 +116,3 @@ const LANES: usize = 16;
 fn is_wrong(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
-
-/// Bytes of a field's name (RFC 9110 §5.6.2).
-const IS_OF_NAME: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        let is_sign = matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        );
-        table[byte as usize] = byte.is_ascii_alphanumeric() || is_sign;
-        byte += 1;
-    }
-    table
-};

@@ -294,3 +294,48 @@ fn join_cookies(headers: &mut HeaderMap) {
         headers.insert(header::COOKIE, joined);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_client_in_a_text_is_what_is_said_in_fields() {
+        let via = HeaderValue::from_static("1.1 ours");
+        let outgoing = |client: Option<&'static str>, is_https, via| Outgoing {
+            host: HeaderValue::from_static("shop.test:8443"),
+            client: client.map(HeaderValue::from_static),
+            is_https,
+            via,
+            is_websocket: false,
+            is_expected: false,
+            is_chunked: false,
+            version: Version::HTTP_11,
+        };
+        let came = || {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("host", "shop.test:8443"), ("via", "1.0 theirs"), ("x-forwarded-for", "192.0.2.6")] {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            headers
+        };
+        let mut known: Option<Forwarding> = None;
+        for client in [Some("192.0.2.1"), Some("2001:db8::1"), None] {
+            for (is_https, via) in [(true, Some(&via)), (true, None), (false, Some(&via))] {
+                let (mut in_fields, mut in_text) = (came(), came());
+                let seen = Seen::of(&in_fields);
+                to_upstream(&mut in_fields, seen, outgoing(client, is_https, via), &Edits::default());
+                let outgoing = outgoing(client, is_https, via);
+                clean(&mut in_text, seen, &outgoing);
+                assert!(
+                    known.as_ref().is_none_or(|known| known.text_for(&outgoing).is_none()),
+                    "it says something else"
+                );
+                let text = known.insert(Forwarding::new(&outgoing)).text_for(&outgoing).unwrap();
+                assert!(text.ends_with(b"\r\n"));
+                set_forwarding(&mut in_text, &text);
+                assert_eq!(in_text, in_fields);
+            }
+        }
+    }
+}

@@ -138,8 +138,11 @@ proptest! {
     }
 }
 
-/// The same head as it goes on as it came, and as it is taken apart: what is known of it, and its fields.
-fn in_both_ways(text: &[u8], is_head: bool) -> [Result<Option<(String, Vec<(String, Vec<u8>)>)>, BadMessage>; 2] {
+/// What is known of a head, and its fields.
+type Read = Option<(String, Vec<(String, Vec<u8>)>)>;
+
+/// The same head as it is taken apart, and as it goes on as it came.
+fn in_both_ways(text: &[u8], is_head: bool) -> [Result<Read, BadMessage>; 2] {
     [None, Some((|_| true) as MayPass)].map(|may_pass| {
         let mut read = BytesMut::from(text);
         let Some(head) = read_answer(&mut read, is_head, may_pass)? else { return Ok(None) };
