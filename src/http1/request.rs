@@ -125,7 +125,8 @@ impl FirstLine for Start {
             [target @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'] => (target, Version::HTTP_10),
             _ => return Err(NO_REQUEST),
         };
-        if method == 0 || target.is_empty() || target.iter().any(|byte| is_never_there(*byte)) {
+        let is_clean = !target.iter().any(|byte| is_never_there(*byte)) && std::str::from_utf8(target).is_ok();
+        if method == 0 || target.is_empty() || !is_clean {
             return Err(NO_REQUEST);
         }
         let begins = at + method + 1;

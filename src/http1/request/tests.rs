@@ -85,6 +85,9 @@ fn what_is_no_request_is_known_early() {
     ] {
         assert!(matches!(head(text), Err(BadRequest::Bad(_))), "{text:?}");
     }
+    // Also behind what nobody reads of a target.
+    let latin = b"GET /#\xff HTTP/1.1\r\n\r\n";
+    assert!(read_request(&mut BytesMut::from(&latin[..]), BOUNDS).is_err());
     for text in ["G:T / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost : a\r\n\r\n", "GET / HTTP/1.1\r\nX: a\rb\r\n\r\n"] {
         assert!(matches!(head(text), Err(BadRequest::Bad(_))), "{text:?}");
     }
