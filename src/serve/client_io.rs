@@ -1,10 +1,10 @@
 //! The client's socket, with a note of what its bytes tell: when a request head began, whether the client takes what is written,
 //! whether it has closed its side. The sweeper ends what takes too long. Keeps no bytes itself.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,16 +14,15 @@ use super::client_socket::Socket;
 use super::core::SECOND;
 use crate::upstream::Wire;
 
-/// What a client connection is doing, as far as its bytes tell. Shared with the socket, which must be `Send` for upgrades;
-/// touched by one core only, so plain loads and stores suffice.
-#[derive(Debug, Default)]
+/// What a client connection is doing, as far as its bytes tell.
+#[derive(Debug)]
 pub struct Activity {
-    phase: AtomicU8,
-    since: AtomicU32,
-    is_blocked: AtomicBool,
-    turn: AtomicU32,
-    /// One more than the tick when a client that has closed its side last took something; 0 while its side is open.
-    half_closed: AtomicU32,
+    phase: Cell<Phase>,
+    since: Cell<u32>,
+    is_blocked: Cell<bool>,
+    turn: Cell<u32>,
+    /// The tick when a client that has closed its side last took something; `None` while its side is open.
+    half_closed: Cell<Option<u32>>,
 }
 
 /// How long a client that has closed its side is waited for, with nothing to send to it: one that is gone looks the same.
@@ -31,56 +30,51 @@ const HALF_CLOSED: u32 = 10 * SECOND;
 
 /// Phases of a client connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
 pub enum Phase {
     /// TLS handshake, or nothing received yet.
-    Opening = 0,
+    Opening,
     /// No request and no byte of one.
-    Idle = 1,
+    Idle,
     /// A request head has begun.
-    Head = 2,
+    Head,
     /// Requests are being served.
-    Busy = 3,
+    Busy,
     /// Over for us; what the client still sends is taken and forgotten.
-    Lingering = 4,
+    Lingering,
 }
 
 impl Activity {
+    /// Begins in a phase, at a tick.
+    pub fn new(phase: Phase, tick: u32) -> Activity {
+        Activity {
+            phase: Cell::new(phase),
+            since: Cell::new(tick),
+            is_blocked: Cell::new(false),
+            turn: Cell::new(0),
+            half_closed: Cell::new(None),
+        }
+    }
+
     /// The phase, and the tick since when.
     pub fn phase(&self) -> (Phase, u32) {
-        let phase = match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Opening,
-            1 => Phase::Idle,
-            2 => Phase::Head,
-            3 => Phase::Busy,
-            _ => Phase::Lingering,
-        };
-        (phase, self.since.load(Ordering::Relaxed))
+        (self.phase.get(), self.since.get())
     }
 
     /// Whether the client has not yet taken all that was written to it: the last of an answer may still be on its way
     /// when nothing else is in flight.
     pub fn is_blocked(&self) -> bool {
-        self.is_blocked.load(Ordering::Relaxed)
+        self.is_blocked.get()
     }
 
     /// Begins another turn: one poll of the whole connection.
     pub fn begin_turn(&self) {
-        self.turn.store(self.turn().wrapping_add(1), Ordering::Relaxed);
+        self.turn.set(self.turn.get().wrapping_add(1));
     }
 
-    fn turn(&self) -> u32 {
-        self.turn.load(Ordering::Relaxed)
-    }
-
-    /// Whether the client has closed its side, and nothing but its answers is left to do.
-    pub fn is_half_closed(&self) -> bool {
-        self.half_closed.load(Ordering::Relaxed) > 0
-    }
-
-    /// Since when it has taken nothing because there was nothing: the tick. `None` while its side is open, or it has to take.
+    /// Since when a client that has closed its side has taken nothing because there was nothing: the tick. `None` while its side
+    /// is open, or it has to take.
     pub fn half_closed_since(&self) -> Option<u32> {
-        self.half_closed.load(Ordering::Relaxed).checked_sub(1).filter(|_| !self.is_blocked())
+        self.half_closed.get().filter(|_| !self.is_blocked())
     }
 
     /// Whether that was so long ago that it has probably left.
@@ -88,22 +82,16 @@ impl Activity {
         self.half_closed_since().is_some_and(|since| tick.saturating_sub(since) >= HALF_CLOSED)
     }
 
-    fn half_closes(&self, clock: &Clock) {
-        if !self.is_half_closed() {
-            self.half_closed.store(clock.tick().saturating_add(1), Ordering::Relaxed);
-        }
-    }
-
     /// Notes what a write came to: one that was taken is progress.
     fn wrote<T>(&self, polled: &Poll<io::Result<T>>, clock: &Clock) {
-        if polled.is_ready() && self.is_half_closed() {
-            self.half_closed.store(clock.tick().saturating_add(1), Ordering::Relaxed);
+        if polled.is_ready() && self.half_closed.get().is_some() {
+            self.half_closed.set(Some(clock.tick()));
         }
         match polled {
-            Poll::Pending => self.is_blocked.store(true, Ordering::Relaxed),
+            Poll::Pending => self.is_blocked.set(true),
             Poll::Ready(_) if self.is_blocked() => {
-                self.is_blocked.store(false, Ordering::Relaxed);
-                self.since.store(clock.tick(), Ordering::Relaxed);
+                self.is_blocked.set(false);
+                self.since.set(clock.tick());
             }
             Poll::Ready(_) => {}
         }
@@ -111,32 +99,32 @@ impl Activity {
 
     /// Enters a phase at a tick.
     pub fn enter(&self, phase: Phase, tick: u32) {
-        self.since.store(tick, Ordering::Relaxed);
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.since.set(tick);
+        self.phase.set(phase);
     }
 }
 
 /// The coarse clock of a core: ticks since its start, written by the sweeper.
 #[derive(Debug, Default)]
-pub struct Clock(AtomicU32);
+pub struct Clock(Cell<u32>);
 
 impl Clock {
     /// Now, in ticks.
     pub fn tick(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.get()
     }
 
     /// Sets the clock.
     pub fn set(&self, tick: u32) {
-        self.0.store(tick, Ordering::Relaxed);
+        self.0.set(tick);
     }
 }
 
 /// A client's socket.
 pub struct ClientIo {
     socket: Socket,
-    activity: Arc<Activity>,
-    clock: Arc<Clock>,
+    activity: Rc<Activity>,
+    clock: Rc<Clock>,
     is_shut: bool,
     /// Since when nothing was under way, at the last time that something began.
     idle_since: u32,
@@ -144,12 +132,12 @@ pub struct ClientIo {
 
 impl ClientIo {
     /// A cleartext socket.
-    pub fn plain(stream: Wire, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+    pub fn plain(stream: Wire, activity: Rc<Activity>, clock: Rc<Clock>) -> ClientIo {
         ClientIo { socket: Socket::Plain(stream), activity, clock, is_shut: false, idle_since: 0 }
     }
 
     /// A TLS socket.
-    pub fn tls(stream: TlsStream<Wire>, is_h2: bool, activity: Arc<Activity>, clock: Arc<Clock>) -> ClientIo {
+    pub fn tls(stream: TlsStream<Wire>, is_h2: bool, activity: Rc<Activity>, clock: Rc<Clock>) -> ClientIo {
         ClientIo { socket: Socket::tls(stream, is_h2), activity, clock, is_shut: false, idle_since: 0 }
     }
 
@@ -165,7 +153,7 @@ impl ClientIo {
 
     /// The client has only closed its side: its last request is whole, and not answered yet.
     pub fn half_closes(&self) {
-        self.activity.half_closes(&self.clock);
+        self.activity.half_closed.set(Some(self.clock.tick()));
     }
 
     /// A request head is there in part.
@@ -233,7 +221,7 @@ impl AsyncWrite for ClientIo {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let is_idle = this.activity.phase().0 == Phase::Idle;
-        let polled = this.socket.poll_flush(cx, this.activity.turn(), is_idle);
+        let polled = this.socket.poll_flush(cx, this.activity.turn.get(), is_idle);
         this.activity.wrote(&polled, &this.clock);
         polled
     }

@@ -56,7 +56,7 @@ pub struct Connection {
     /// Whether its peer, where it is the client, is in a named network: it may know causes.
     pub is_home: bool,
     /// What it is doing.
-    pub activity: Arc<Activity>,
+    pub activity: Rc<Activity>,
     certificate: OnceCell<Arc<Certificate>>,
     streams: Cell<u32>,
     peer_value: OnceCell<Option<HeaderValue>>,
@@ -85,8 +85,6 @@ impl Connection {
     ) -> Connection {
         // Behind a trusted peer nobody knows yet whose connection it is.
         let client = if listener.door.trust.believes(peer.ip()) { Client::Unknown } else { Client::at(peer.ip()) };
-        let activity = Arc::new(Activity::default());
-        activity.enter(Phase::Opening, tick);
         Connection {
             listener,
             peer,
@@ -94,7 +92,7 @@ impl Connection {
             announced: Cell::new(Announced::Itself),
             limits: snapshot.limits,
             is_home: snapshot.networks.knows(client),
-            activity,
+            activity: Rc::new(Activity::new(Phase::Opening, tick)),
             certificate: OnceCell::new(),
             streams: Cell::new(0),
             peer_value: OnceCell::new(),

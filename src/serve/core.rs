@@ -77,7 +77,7 @@ pub struct Core {
     /// Its idle upstream connections.
     pub pool: Pool<RequestBody>,
     /// Its coarse clock.
-    pub clock: Arc<Clock>,
+    pub clock: Rc<Clock>,
     /// What clients ask, counted by all cores together.
     pub counts: Arc<Counts>,
     /// How much is taken on.
@@ -133,7 +133,7 @@ impl Core {
             no_route: plant.metrics.route(NO_ROUTE),
             log: plant.access_log.for_core(),
             pool: Pool::default(),
-            clock: Arc::default(),
+            clock: Rc::default(),
             counts: Arc::clone(&plant.counts),
             room: plant.room,
             shortage: Arc::clone(&plant.shortage),

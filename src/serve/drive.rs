@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -58,7 +57,7 @@ pub async fn serve(registered: Registered, mut stream: TcpStream) {
     if connection.listener.door.proxy_protocol && !Box::pin(is_announced(core, connection, &mut stream)).await {
         return;
     }
-    let (activity, clock) = (Arc::clone(&connection.activity), Arc::clone(&core.clock));
+    let (activity, clock) = (Rc::clone(&connection.activity), Rc::clone(&core.clock));
     let (io, is_h2) = match connection.listener.mode {
         Mode::Plain | Mode::Redirect(_) => (ClientIo::plain(Wire::new(stream), activity, clock), false),
         // Boxed: it is over soon, and its state is larger than all that follows.
