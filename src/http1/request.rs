@@ -63,6 +63,10 @@ pub enum BadRequest {
 /// # Errors
 /// What stands there is no head of a request, or more of it than is read.
 pub fn read_request(read: &mut BytesMut, bounds: Bounds) -> Result<Option<RequestHead>, BadRequest> {
+    // Empty lines before a request mean nothing (RFC 9112 §2.2): however many come, one by one, each is looked at once.
+    while let Some(end) = [&b"\r\n"[..], b"\n"].into_iter().find(|end| read.starts_with(end)) {
+        read.advance(end.len());
+    }
     let found: Found<Start> = match find(read, bounds.fields) {
         Ok(Some(found)) if found.length > bounds.bytes => return Err(too_long(found.length, found.first_line)),
         Ok(Some(found)) => found,

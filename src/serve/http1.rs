@@ -51,6 +51,8 @@ pub async fn serve(core: &Rc<Core>, connection: &Rc<Connection>, io: ClientIo) {
             Next::Broken => After::Broken,
         };
         match after {
+            // Whoever sends many ahead has one of them served at a turn, as others have.
+            After::Another if line.borrow().has_more() => tokio::task::yield_now().await,
             After::Another => {}
             After::Last => return close(&line).await,
             After::Broken => return,

@@ -129,6 +129,11 @@ impl Line {
         }
     }
 
+    /// Whether something was read that is not taken yet.
+    pub fn has_more(&self) -> bool {
+        !self.read.is_empty()
+    }
+
     /// Whether what came begins like a TLS record: a handshake (RFC 8446 §5.1).
     pub fn began_like_tls(&self) -> bool {
         self.read.first() == Some(&0x16)

@@ -63,6 +63,15 @@ fn a_head_in_pieces_is_read_when_it_is_whole() {
 }
 
 #[test]
+fn empty_lines_before_a_request_are_forgotten_as_they_come() {
+    let mut read = BytesMut::from("\r\n\n\r\n\r");
+    assert!(read_request(&mut read, BOUNDS).unwrap().is_none());
+    assert_eq!(&read[..], b"\r");
+    read.extend_from_slice(b"\n\r\nGET / HTTP/1.1\r\n\r\n");
+    assert!(read_request(&mut read, BOUNDS).unwrap().is_some() && read.is_empty());
+}
+
+#[test]
 fn what_is_no_request_is_known_early() {
     for text in [
         "\x16\x03\x01\x02\0\x01",
