@@ -53,11 +53,12 @@ impl<B: Payload> Message<B> {
         Message { body, coding, before: head, written: 0, pieces: Pieces::default(), has_to_flush: false }
     }
 
-    /// Writes as much as can be.
+    /// Writes as much as can be. Where no more can, the body is taken on until enough of it is in hand: whoever judges how long it
+    /// is waited for does not take a reader that stands still for a body that does.
     pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut (impl AsyncWrite + Unpin)) -> Poll<Result<(), Fault>> {
         loop {
-            let is_waiting = self.pieces.is_empty() && !self.take(cx)?;
-            while self.has_some() {
+            let is_waiting = !self.take(cx)?;
+            if self.has_some() {
                 let mut slices = [IoSlice::new(&[]); MOST_PIECES + 3];
                 let before = Some(&self.before[self.written..]).filter(|before| !before.is_empty());
                 let parts = before.into_iter().chain(self.pieces.iter().map(|piece| &**piece));
@@ -68,6 +69,9 @@ impl<B: Payload> Message<B> {
                     Err(error) => return Poll::Ready(Err(Fault::Io(error))),
                 }
                 self.has_to_flush = true;
+                if self.has_some() {
+                    continue;
+                }
             }
             if self.has_to_flush && (is_waiting || self.body.is_none()) {
                 ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Fault::Io)?;
@@ -102,11 +106,12 @@ impl<B: Payload> Message<B> {
         }
     }
 
-    /// Takes in hand what is there of the body, in front of which `before` may still wait to be written. False if there is no
-    /// more yet.
+    /// Takes in hand what is there of the body, as long as that is not enough. False if there is no more yet.
     fn take(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
         let (mut taken, mut is_waiting, mut trailers) = (0, false, None);
-        while taken < ENOUGH && self.pieces.len() < MOST_PIECES {
+        // Then one beginning of a chunk, in front of all of it, will do.
+        let is_first = self.pieces.is_empty();
+        while self.pieces.bytes < ENOUGH && self.pieces.len() < MOST_PIECES {
             let Some(body) = &mut self.body else { break };
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => {
@@ -118,10 +123,16 @@ impl<B: Payload> Message<B> {
                 Poll::Ready(Some(Ok(frame))) => {
                     let is_last = body.is_end_stream();
                     match frame.into_data() {
-                        Ok(data) => {
+                        // An empty piece is nothing to write: in chunks it would be the end.
+                        Ok(data) if data.is_empty() => {}
+                        Ok(data) if is_first || !matches!(self.coding, Coding::Chunked(_)) => {
                             taken += data.len();
-                            // An empty piece is nothing to write: in chunks it would be the end.
                             self.pieces.push(data);
+                        }
+                        Ok(data) => {
+                            self.pieces.push(format!("{:x}\r\n", data.len()).into());
+                            self.pieces.push(data);
+                            self.pieces.push(Bytes::from_static(b"\r\n"));
                         }
                         Err(frame) => trailers = frame.into_trailers().ok(),
                     }
@@ -131,18 +142,18 @@ impl<B: Payload> Message<B> {
                 }
             }
         }
+        let is_over = self.body.is_none();
         match &mut self.coding {
             Coding::Nothing if taken > 0 => return Err(wrong_length()),
-            Coding::Nothing => {}
             Coding::Length(left) => *left = left.checked_sub(taken as u64).ok_or_else(wrong_length)?,
             Coding::Chunked(_) if taken > 0 => {
                 // To a vector it cannot fail.
                 let _ = write!(self.before, "{taken:x}\r\n");
                 self.pieces.push(Bytes::from_static(b"\r\n"));
             }
-            Coding::Chunked(_) | Coding::UntilClosed => {}
+            Coding::Nothing | Coding::Chunked(_) | Coding::UntilClosed => {}
         }
-        if self.body.is_none() {
+        if is_over {
             self.end(trailers.as_ref())?;
         }
         Ok(!is_waiting)
@@ -176,6 +187,7 @@ struct Pieces {
     /// None of them, if it is empty.
     first: Bytes,
     others: VecDeque<Bytes>,
+    bytes: usize,
 }
 
 impl Pieces {
@@ -195,6 +207,7 @@ impl Pieces {
         if piece.is_empty() {
             return;
         }
+        self.bytes += piece.len();
         if self.first.is_empty() {
             self.first = piece;
         } else {
@@ -207,6 +220,7 @@ impl Pieces {
         while !self.first.is_empty() {
             let here = count.min(self.first.len());
             self.first.advance(here);
+            self.bytes -= here;
             count -= here;
             if !self.first.is_empty() {
                 break;
@@ -218,4 +232,92 @@ impl Pieces {
 
 fn wrong_length() -> Fault {
     Fault::Body("the body is not as long as its head said".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::convert::Infallible;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    use http_body::{Frame, SizeHint};
+
+    use super::*;
+
+    /// What comes of a body when it is asked for; nothing is the end of it.
+    #[derive(Clone, Default)]
+    struct Coming(Rc<RefCell<VecDeque<&'static [u8]>>>);
+
+    impl Body for Coming {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.0.borrow_mut().pop_front() {
+                None => Poll::Pending,
+                Some(b"") => Poll::Ready(None),
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece))))),
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::default()
+        }
+    }
+
+    /// Takes so many bytes and then no more.
+    struct Reader {
+        read: Vec<u8>,
+        room: usize,
+    }
+
+    impl AsyncWrite for Reader {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            let this = self.get_mut();
+            let count = buf.len().min(this.room);
+            this.read.extend_from_slice(&buf[..count]);
+            this.room -= count;
+            if count > 0 { Poll::Ready(Ok(count)) } else { Poll::Pending }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_body_is_taken_on_while_its_reader_stands_still_until_enough_is_in_hand() {
+        static LARGE: [u8; ENOUGH] = [b'x'; ENOUGH];
+        let mut cx = Context::from_waker(Waker::noop());
+        for (coding, expected) in [
+            (Coding::Length(6 + ENOUGH as u64), "onetwo".to_owned() + &"x".repeat(ENOUGH)),
+            (
+                Coding::Chunked(vec![]),
+                format!("3\r\none\r\n3\r\ntwo\r\n{ENOUGH:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(ENOUGH)),
+            ),
+        ] {
+            let coming = Coming::default();
+            let mut reader = Reader { read: Vec::new(), room: 2 };
+            let mut message = Message::new(b"head;".to_vec(), coding, Some(coming.clone()));
+            for piece in ["one", "two"] {
+                coming.0.borrow_mut().push_back(piece.as_bytes());
+                assert!(message.poll(&mut cx, &mut reader).is_pending());
+                assert!(coming.0.borrow().is_empty(), "{piece} is in hand");
+            }
+            coming.0.borrow_mut().extend([&LARGE[..], b""]);
+            assert!(message.poll(&mut cx, &mut reader).is_pending());
+            assert_eq!(coming.0.borrow().len(), 1, "that is enough");
+            assert_eq!(reader.read, b"he");
+            while message.poll(&mut cx, &mut reader).is_pending() {
+                assert!(reader.read.len() < expected.len() + 5, "the end is known");
+                reader.room = 7_777;
+            }
+            assert!(reader.read == ("head;".to_owned() + &expected).as_bytes());
+        }
+    }
 }
