@@ -44,17 +44,22 @@ pub struct Message<B> {
     written: usize,
     /// What is in hand of the body, and what stands behind it.
     pieces: Pieces,
+    has_begun: bool,
     has_to_flush: bool,
+    /// Why nothing more will come of the body, until what came before was written.
+    broken: Option<Fault>,
 }
 
 impl<B: Payload> Message<B> {
     /// A head, and the body behind it if there is one.
     pub fn new(head: Vec<u8>, coding: Coding, body: Option<B>) -> Message<B> {
-        Message { body, coding, before: head, written: 0, pieces: Pieces::default(), has_to_flush: false }
+        let pieces = Pieces::default();
+        Message { body, coding, before: head, written: 0, pieces, has_begun: false, has_to_flush: false, broken: None }
     }
 
     /// Writes as much as can be. Where no more can, the body is taken on until enough of it is in hand: whoever judges how long it
-    /// is waited for does not take a reader that stands still for a body that does.
+    /// is waited for does not take a reader that stands still for a body that does. Of a body that breaks off behind its beginning,
+    /// what came before is written, as far as that needs no waiting; one that breaks off at once begins nothing.
     pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut (impl AsyncWrite + Unpin)) -> Poll<Result<(), Fault>> {
         loop {
             let is_waiting = !self.take(cx)?;
@@ -63,15 +68,25 @@ impl<B: Payload> Message<B> {
                 let before = Some(&self.before[self.written..]).filter(|before| !before.is_empty());
                 let parts = before.into_iter().chain(self.pieces.iter().map(|piece| &**piece));
                 let count = slices.iter_mut().zip(parts).map(|(slice, part)| *slice = IoSlice::new(part)).count();
-                match ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count])) {
+                let polled = Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count]);
+                if polled.is_pending()
+                    && let Some(broken) = self.broken.take()
+                {
+                    return Poll::Ready(Err(broken));
+                }
+                match ready!(polled) {
                     Ok(0) => return Poll::Ready(Err(Fault::Io(io::ErrorKind::WriteZero.into()))),
                     Ok(count) => self.advance(count),
                     Err(error) => return Poll::Ready(Err(Fault::Io(error))),
                 }
-                self.has_to_flush = true;
+                (self.has_begun, self.has_to_flush) = (true, true);
                 if self.has_some() {
                     continue;
                 }
+            }
+            if let Some(broken) = self.broken.take() {
+                let _ = Pin::new(&mut *stream).poll_flush(cx);
+                return Poll::Ready(Err(broken));
             }
             if self.has_to_flush && (is_waiting || self.body.is_none()) {
                 ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Fault::Io)?;
@@ -119,7 +134,11 @@ impl<B: Payload> Message<B> {
                     break;
                 }
                 Poll::Ready(None) => self.body = None,
-                Poll::Ready(Some(Err(error))) => return Err(Fault::Body(error.into())),
+                Poll::Ready(Some(Err(error))) if !self.has_begun => return Err(Fault::Body(error.into())),
+                Poll::Ready(Some(Err(error))) => {
+                    self.broken = Some(Fault::Body(error.into()));
+                    self.body = None;
+                }
                 Poll::Ready(Some(Ok(frame))) => {
                     let is_last = body.is_end_stream();
                     match frame.into_data() {
@@ -142,7 +161,7 @@ impl<B: Payload> Message<B> {
                 }
             }
         }
-        let is_over = self.body.is_none();
+        let is_over = self.body.is_none() && self.broken.is_none();
         match &mut self.coding {
             Coding::Nothing if taken > 0 => return Err(wrong_length()),
             Coding::Length(left) => *left = left.checked_sub(taken as u64).ok_or_else(wrong_length)?,
@@ -237,7 +256,6 @@ fn wrong_length() -> Fault {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::convert::Infallible;
     use std::rc::Rc;
     use std::task::Waker;
 
@@ -245,18 +263,21 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a body when it is asked for; nothing is the end of it.
+    const BROKEN: &[u8] = b"broken";
+
+    /// What comes of a body when it is asked for; nothing is the end of it, and `BROKEN` breaks it off.
     #[derive(Clone, Default)]
     struct Coming(Rc<RefCell<VecDeque<&'static [u8]>>>);
 
     impl Body for Coming {
         type Data = Bytes;
-        type Error = Infallible;
+        type Error = io::Error;
 
-        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
             match self.0.borrow_mut().pop_front() {
                 None => Poll::Pending,
                 Some(b"") => Poll::Ready(None),
+                Some(BROKEN) => Poll::Ready(Some(Err(io::ErrorKind::BrokenPipe.into()))),
                 Some(piece) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece))))),
             }
         }
@@ -318,6 +339,32 @@ mod tests {
                 reader.room = 7_777;
             }
             assert!(reader.read == ("head;".to_owned() + &expected).as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_came_before_a_body_broke_off_is_written_and_nobody_waits_for_a_reader_to_say_so() {
+        let mut cx = Context::from_waker(Waker::noop());
+        for (coding, expected) in
+            [(Coding::Length(100), "head;onetwo"), (Coding::Chunked(vec![]), "head;3\r\none\r\n3\r\ntwo\r\n")]
+        {
+            for (room, is_read) in [(1000, true), (7, false)] {
+                let coming = Coming::default();
+                let mut reader = Reader { read: Vec::new(), room };
+                let mut message = Message::new(b"head;".to_vec(), coding.clone(), Some(coming.clone()));
+                coming.0.borrow_mut().push_back(b"one");
+                assert!(message.poll(&mut cx, &mut reader).is_pending());
+                coming.0.borrow_mut().extend([&b"two"[..], BROKEN]);
+                assert!(matches!(message.poll(&mut cx, &mut reader), Poll::Ready(Err(Fault::Body(_)))));
+                let expected = if is_read { expected } else { &expected[..room] };
+                assert_eq!(reader.read, expected.as_bytes(), "no end, and nothing else");
+            }
+            let coming = Coming::default();
+            let mut reader = Reader { read: Vec::new(), room: 1000 };
+            let mut message = Message::new(b"head;".to_vec(), coding, Some(coming.clone()));
+            coming.0.borrow_mut().extend([&b"one"[..], BROKEN]);
+            assert!(matches!(message.poll(&mut cx, &mut reader), Poll::Ready(Err(Fault::Body(_)))));
+            assert_eq!(reader.read, b"", "it begins nothing");
         }
     }
 }

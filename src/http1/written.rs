@@ -2,6 +2,7 @@
 //! other.
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -23,7 +24,8 @@ pub enum Coding {
     UntilClosed,
 }
 
-/// Writes the head of a request. `more`: lines that stand behind its fields. `size`: the bytes of its body, where they are known; 0 if there is none.
+/// Writes the head of a request. `more`: lines that stand behind its fields. `size`: the bytes of its body, where they are
+/// known; 0 if there is none.
 ///
 /// # Errors
 /// Its fields say of its length what cannot be.
@@ -154,16 +156,8 @@ fn write_field(name: &str, value: &HeaderValue, out: &mut Vec<u8>) {
 }
 
 fn write_length(length: u64, out: &mut Vec<u8>) {
-    const DIGITS: usize = 20;
-    let (mut text, mut at, mut left) = ([b'0'; DIGITS], DIGITS, length);
-    while left > 0 || at == DIGITS {
-        at -= 1;
-        text[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-    }
-    for part in [b"content-length: ", &text[at..], b"\r\n"] {
-        out.extend_from_slice(part);
-    }
+    // To a vector it cannot fail.
+    let _ = write!(out, "content-length: {length}\r\n");
 }
 
 thread_local! {
