@@ -37,22 +37,34 @@ pub struct Outgoing<'a> {
 /// Turns a client's request fields into those for the upstream, in place. `seen`: in them.
 pub fn to_upstream(headers: &mut HeaderMap, seen: Seen, outgoing: Outgoing<'_>, edits: &Edits) {
     clean(headers, seen, &outgoing);
-    let Outgoing { host, client, is_https, via, .. } = outgoing;
-    if let Some(value) = client {
-        headers.insert(X_REAL_IP, value.clone());
-        headers.insert(X_FORWARDED_FOR, value);
-    }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(is_https)));
-    if seen.has(Seen::HOST) {
-        headers.insert(X_FORWARDED_HOST, host);
-    } else {
-        headers.insert(X_FORWARDED_HOST, host.clone());
-        headers.insert(header::HOST, host);
-    }
-    if let Some(via) = via {
-        headers.append(header::VIA, via.clone());
+    say(&outgoing, |name, value| set(headers, name.clone(), value.clone()));
+    if !seen.has(Seen::HOST) {
+        headers.insert(header::HOST, outgoing.host);
     }
     apply(headers, edits);
+}
+
+/// What is said of a client, field by field.
+fn say(outgoing: &Outgoing<'_>, mut each: impl FnMut(&HeaderName, &HeaderValue)) {
+    let Outgoing { host, client, is_https, via, .. } = outgoing;
+    if let Some(client) = client {
+        each(&X_REAL_IP, client);
+        each(&X_FORWARDED_FOR, client);
+    }
+    each(&X_FORWARDED_PROTO, &HeaderValue::from_static(if *is_https { "https" } else { "http" }));
+    each(&X_FORWARDED_HOST, host);
+    if let Some(via) = via {
+        each(&header::VIA, via);
+    }
+}
+
+/// Sets one of these. Via, of which there may be one already, is a list.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    if name == header::VIA {
+        headers.append(name, value);
+    } else {
+        headers.insert(name, value);
+    }
 }
 
 /// The same, but for what is said of the client: that stands in a text of its own ([`Forwarding`]).
@@ -82,13 +94,10 @@ pub fn clean(headers: &mut HeaderMap, seen: Seen, outgoing: &Outgoing<'_>) {
     }
 }
 
-fn scheme(is_https: bool) -> &'static str {
-    if is_https { "https" } else { "http" }
-}
-
 /// What is said of a client in every request of its connection, written once for all of them.
 pub struct Forwarding {
-    host: HeaderValue,
+    /// A copy: as the client wrote it, it would keep the whole head of its request.
+    host: Box<[u8]>,
     client: Option<HeaderValue>,
     is_https: bool,
     via: Option<HeaderValue>,
@@ -98,30 +107,21 @@ pub struct Forwarding {
 impl Forwarding {
     /// As these fields say it.
     pub fn new(outgoing: &Outgoing<'_>) -> Forwarding {
-        let Outgoing { host, client, is_https, via, .. } = outgoing;
         let mut text = Vec::with_capacity(192);
-        let mut say = |name: &HeaderName, value: &[u8]| {
-            for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+        say(outgoing, |name, value| {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 text.extend_from_slice(part);
             }
-        };
-        if let Some(client) = client {
-            say(&X_REAL_IP, client.as_bytes());
-            say(&X_FORWARDED_FOR, client.as_bytes());
-        }
-        say(&X_FORWARDED_PROTO, scheme(*is_https).as_bytes());
-        say(&X_FORWARDED_HOST, host.as_bytes());
-        if let Some(via) = via {
-            say(&header::VIA, via.as_bytes());
-        }
-        let (host, client, via) = (host.clone(), client.clone(), via.cloned());
+        });
+        let Outgoing { host, client, is_https, via, .. } = outgoing;
+        let (host, client, via) = (host.as_bytes().into(), client.clone(), via.cloned());
         Forwarding { host, client, is_https: *is_https, via, text: text.into() }
     }
 
     /// The text, with the end of each line, if it says that.
     pub fn text_for(&self, outgoing: &Outgoing<'_>) -> Option<Rc<[u8]>> {
         let Forwarding { host, client, is_https, via, text } = self;
-        let is_it = *host == outgoing.host
+        let is_it = **host == *outgoing.host.as_bytes()
             && *client == outgoing.client
             && *is_https == outgoing.is_https
             && via.as_ref() == outgoing.via;
@@ -137,12 +137,7 @@ pub fn set_forwarding(headers: &mut HeaderMap, text: &[u8]) {
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(line[colon + 1..].trim_ascii()))
         {
-            // Via, of which there may be one already, is a list.
-            if name == header::VIA {
-                headers.append(name, value)
-            } else {
-                headers.insert(name, value).is_some()
-            };
+            set(headers, name, value);
         }
     }
 }
